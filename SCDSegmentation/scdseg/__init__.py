@@ -1,7 +1,7 @@
 """SCDSegmentation's engine: medical image segmentation with sparse-token vision transformers.
 
-``from scdseg import segment`` is the whole engine in one call. Importing the package loads nothing heavy: PyTorch and MONAI come in with
-the first name that needs them.
+``from scdseg import segment`` is the whole engine in one call. Importing the package loads nothing heavy: PyTorch and
+MONAI come in with the first name that needs them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Errors that a user can act on.
 
-Every message names the input, says what is wrong with it and what to do. The command line turns each into one line and exit code 2, the
-worker into an ``error`` event with the class's ``code``.
+Every message names the input, says what is wrong with it and what to do. The command line turns each into one line
+and exit code 2, the worker into an ``error`` event with the class's ``code``.
 """
 
 from __future__ import annotations
