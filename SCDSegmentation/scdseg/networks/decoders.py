@@ -1,0 +1,139 @@
+"""Dense decoding: UNETR decoders over token maps (Hatamizadeh et al., *UNETR*, 2022), built of MONAI's blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
+from torch import Tensor, nn
+
+DECODERS = ("full", "shallow")
+
+
+def _basic(in_channels: int, out_channels: int) -> UnetrBasicBlock:
+    return UnetrBasicBlock(3, in_channels, out_channels, kernel_size=3, stride=1, norm_name="instance", res_block=True)
+
+
+def _rise(in_channels: int, out_channels: int, num_layer: int) -> UnetrPrUpBlock:
+    return UnetrPrUpBlock(
+        3,
+        in_channels,
+        out_channels,
+        num_layer=num_layer,
+        kernel_size=3,
+        stride=1,
+        upsample_kernel_size=2,
+        norm_name="instance",
+        conv_block=True,
+        res_block=True,
+    )
+
+
+def _up(in_channels: int, out_channels: int) -> UnetrUpBlock:
+    return UnetrUpBlock(
+        3, in_channels, out_channels, kernel_size=3, upsample_kernel_size=2, norm_name="instance", res_block=True
+    )
+
+
+class Patch16Decoder(nn.Module):
+    """UNETR's own decoder for patches of 16 voxels: token maps at 1/16 of the resolution, four upward steps.
+
+    ``dense_skips``: zero-based blocks whose hidden states a dense encoder hands to skips 2, 3 and 4.
+    """
+
+    dense_skips = (3, 6, 9)
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int) -> None:
+        super().__init__()
+        f = feature_size
+        self.skip1 = _basic(in_channels, f)
+        self.skip2 = _rise(hidden_size, 2 * f, num_layer=2)
+        self.skip3 = _rise(hidden_size, 4 * f, num_layer=1)
+        self.skip4 = _rise(hidden_size, 8 * f, num_layer=0)
+        self.up4 = _up(hidden_size, 8 * f)
+        self.up3 = _up(8 * f, 4 * f)
+        self.up2 = _up(4 * f, 2 * f)
+        self.up1 = _up(2 * f, f)
+        self.output = UnetOutBlock(3, f, out_channels)
+
+    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        x = self.up4(last, self.skip4(skips[2]))
+        x = self.up3(x, self.skip3(skips[1]))
+        x = self.up2(x, self.skip2(skips[0]))
+        return self.output(self.up1(x, self.skip1(image)))
+
+
+class Patch8FullDecoder(nn.Module):
+    """Patches of 8 voxels with a bottleneck at 1/16: skip 4 is read at token resolution. The published costs are for this one."""
+
+    dense_skips = (3, 6, 9)
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int) -> None:
+        super().__init__()
+        f = feature_size
+        self.skip1 = _basic(in_channels, f)
+        self.skip2 = _rise(hidden_size, 2 * f, num_layer=1)
+        self.skip3 = _rise(hidden_size, 4 * f, num_layer=0)
+        self.skip4 = _basic(hidden_size, 8 * f)
+        # AvgPool3d's own padding refuses grids with an axis shorter than the kernel.
+        self.bottleneck = nn.Sequential(nn.ConstantPad3d(1, 0.0), nn.AvgPool3d(kernel_size=3, stride=2))
+        self.up4 = _up(hidden_size, 8 * f)
+        self.up3 = _up(8 * f, 4 * f)
+        self.up2 = _up(4 * f, 2 * f)
+        self.up1 = _up(2 * f, f)
+        self.output = UnetOutBlock(3, f, out_channels)
+
+    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        skip4 = self.skip4(skips[2])
+        risen = self.up4.transp_conv(self.bottleneck(last))
+        # A grid with an odd axis comes back one token longer than it was.
+        risen = risen[:, :, : skip4.shape[2], : skip4.shape[3], : skip4.shape[4]]
+        x = self.up4.conv_block(torch.cat((risen, skip4), dim=1))
+        x = self.up3(x, self.skip3(skips[1]))
+        x = self.up2(x, self.skip2(skips[0]))
+        return self.output(self.up1(x, self.skip1(image)))
+
+
+class Patch8ShallowDecoder(nn.Module):
+    """Patches of 8 voxels and three upward steps straight from the token map."""
+
+    dense_skips = (4, 8)
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int) -> None:
+        super().__init__()
+        f = feature_size
+        self.skip1 = _basic(in_channels, f)
+        self.skip2 = _rise(hidden_size, 2 * f, num_layer=1)
+        self.skip3 = _rise(hidden_size, 4 * f, num_layer=0)
+        self.up3 = _up(hidden_size, 4 * f)
+        self.up2 = _up(4 * f, 2 * f)
+        self.up1 = _up(2 * f, f)
+        self.output = UnetOutBlock(3, f, out_channels)
+
+    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        x = self.up3(last, self.skip3(skips[1]))
+        x = self.up2(x, self.skip2(skips[0]))
+        return self.output(self.up1(x, self.skip1(image)))
+
+
+Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder
+
+
+def build_decoder(
+    decoder: str, in_channels: int, out_channels: int, hidden_size: int, patch_size: int, feature_size: int
+) -> Decoder:
+    """The decoder for a patch size: 16 has one, 8 has ``"full"`` and ``"shallow"``.
+
+    Raises:
+        ValueError: for any other patch size or name.
+    """
+    if patch_size not in (8, 16):
+        raise ValueError(f"decoders exist for patch sizes 8 and 16, not {patch_size}")
+    if decoder not in DECODERS or (patch_size == 16 and decoder != "full"):
+        raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}")
+    kind = Patch16Decoder if patch_size == 16 else {"full": Patch8FullDecoder, "shallow": Patch8ShallowDecoder}[decoder]
+    return kind(in_channels, out_channels, hidden_size, feature_size)

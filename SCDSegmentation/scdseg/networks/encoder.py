@@ -1,0 +1,78 @@
+"""Sparse encoding: a vision transformer that drops tokens on the way (section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from scdseg.networks.patch_embedding import PatchEmbedding
+from scdseg.networks.pruning import SoftTopKPruning, keep_counts
+from scdseg.networks.transformer import transformer_blocks
+
+
+class SparseEncoding(NamedTuple):
+    """Token groups in the order of pruning: group g < S was pruned at stage g + 1, the last was kept to the end and starts with CLS."""
+
+    groups: list[Tensor]  # each (B, n_g, C)
+    positions: list[Tensor]  # each (B, n_g) int64 in 0…L, where 0 is CLS
+    scores: list[Tensor]  # per stage (B, N_s) log-scores of the tokens that reached it
+    scored_positions: list[Tensor]  # per stage (B, N_s) int64, their positions
+
+
+class SparseEncoder(nn.Module):
+    """ViT whose blocks are interrupted by pruning stages.
+
+    Args:
+        embedding: the patch embedding, giving (B, L + 1, C).
+        hidden_size: token width C.
+        mlp_dim: hidden width of the blocks' MLPs.
+        num_layers: transformer blocks.
+        num_heads: attention heads.
+        prune_after: numbers (from 1) of the blocks behind which a stage prunes.
+        drop_path_rate: stochastic depth of the last block; earlier ones get proportionally less.
+    """
+
+    def __init__(
+        self,
+        embedding: PatchEmbedding,
+        hidden_size: int,
+        mlp_dim: int,
+        num_layers: int,
+        num_heads: int,
+        prune_after: Sequence[int],
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.prune_after = tuple(prune_after)
+        self.embedding = embedding
+        self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
+        self.pruning = nn.ModuleList(SoftTopKPruning(hidden_size) for _ in self.prune_after)
+        self.pruned_norms = nn.ModuleList(nn.LayerNorm(hidden_size, eps=1e-6) for _ in self.prune_after)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
+
+    def forward(self, image: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
+        """Encode (B, in_channels, *img_size) keeping ``keep_ratios[s]`` of the tokens at stage s."""
+        x = self.embedding(image)
+        batch, count = x.shape[0], x.shape[1] - 1
+        position = torch.arange(1, count + 1, device=x.device).expand(batch, -1)
+        encoding = SparseEncoding([], [], [], [])
+        counts = keep_counts(count, keep_ratios)
+        policy = None
+        for number, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if number in self.prune_after:
+                stage = self.prune_after.index(number)
+                split = self.pruning[stage](x[:, 1:], counts[stage], policy)
+                policy = split.policy
+                encoding.scores.append(split.scores)
+                encoding.scored_positions.append(position)
+                encoding.groups.append(self.pruned_norms[stage](split.pruned))
+                encoding.positions.append(position.gather(1, split.pruned_index))
+                position = position.gather(1, split.kept_index)
+                x = torch.cat((x[:, :1], split.kept.to(x.dtype)), dim=1)
+        encoding.groups.append(self.norm(x))
+        encoding.positions.append(torch.cat((position.new_zeros(batch, 1), position), dim=1))
+        return encoding

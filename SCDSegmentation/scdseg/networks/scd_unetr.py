@@ -1,0 +1,158 @@
+"""SCD-UNETR: sparse encoding, token completion, dense decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from scdseg.networks.arguments import check_arguments, to_map
+from scdseg.networks.assembly import TokenAssembly
+from scdseg.networks.decoders import build_decoder
+from scdseg.networks.encoder import SparseEncoder, SparseEncoding
+from scdseg.networks.patch_embedding import PatchEmbedding
+from scdseg.networks.pruning import stage_keep_ratios
+from scdseg.networks.transformer import init_transformer_weights
+
+
+class TokenTrace(NamedTuple):
+    """What happened to every token of a window."""
+
+    scores: list[Tensor]  # per stage (B, L) float32 log-scores on the full token grid, NaN where already pruned
+    stage: Tensor  # (B, *grid) uint8: 1…S pruned at that stage, S + 1 kept to the end
+
+
+class SCDUNETR(nn.Module):
+    """Segmentation with a sparse-token vision transformer (Zhou et al., *Token Sparsification for Faster Medical Image Segmentation*).
+
+    A ViT scores its patch tokens after the blocks ``prune_after`` and keeps a share of them (STP), token assembly completes the map
+    (MTA), a UNETR decoder turns it into logits. The keep ratio is a property of the call, not of the weights.
+
+    Args:
+        in_channels: image channels.
+        out_channels: channels of the logits.
+        img_size: window in voxels, each axis a multiple of ``patch_size``.
+        patch_size: edge of a patch, 8 or 16 voxels.
+        feature_size: width of the decoder at full resolution.
+        hidden_size: token width C, a multiple of 4 and of ``num_heads``.
+        mlp_dim: hidden width of the encoder's MLPs.
+        num_layers: transformer blocks of the encoder.
+        num_heads: attention heads of the encoder.
+        prune_after: numbers (from 1, ascending) of the blocks behind which tokens are pruned.
+        keep_ratio: default share of the tokens kept at each stage, in (0, 1]; one for all stages or one for each.
+        assembly_size: width of the token assembly, divisible by 6 and by ``assembly_heads``.
+        assembly_layers: transformer blocks of the token assembly.
+        assembly_heads: attention heads of the token assembly.
+        decoder: ``"full"`` or, for patch 8, ``"shallow"``.
+        stem: ``"linear"`` (the paper's) or ``"convolutional"`` patch embedding.
+        drop_path_rate: stochastic depth of the encoder's last block.
+
+    Raises:
+        ValueError: for arguments that do not fit together.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        img_size: Sequence[int],
+        patch_size: int = 8,
+        feature_size: int = 16,
+        hidden_size: int = 768,
+        mlp_dim: int = 3072,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        prune_after: Sequence[int] = (3, 6, 9),
+        keep_ratio: float | Sequence[float] = 0.1,
+        assembly_size: int = 768,
+        assembly_layers: int = 1,
+        assembly_heads: int = 12,
+        decoder: str = "full",
+        stem: str = "linear",
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
+        stages = list(prune_after)
+        if stages != sorted(set(stages)) or (stages and not 1 <= stages[0] <= stages[-1] <= num_layers):
+            raise ValueError(f"prune_after must be ascending block numbers from 1 to {num_layers}, not {stages}")
+        if hidden_size % 4:
+            raise ValueError(f"hidden_size must be a multiple of 4 for the score predictors, not {hidden_size}")
+        if assembly_size % assembly_heads:
+            raise ValueError(f"assembly_size {assembly_size} is not divisible by {assembly_heads} heads")
+        stage_keep_ratios(keep_ratio, len(stages))
+        self.config: dict[str, Any] = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "img_size": list(window),
+            "patch_size": patch_size,
+            "feature_size": feature_size,
+            "hidden_size": hidden_size,
+            "mlp_dim": mlp_dim,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "prune_after": stages,
+            "keep_ratio": list(keep_ratio) if isinstance(keep_ratio, Sequence) else keep_ratio,
+            "assembly_size": assembly_size,
+            "assembly_layers": assembly_layers,
+            "assembly_heads": assembly_heads,
+            "decoder": decoder,
+            "stem": stem,
+            "drop_path_rate": drop_path_rate,
+        }
+        self.img_size = window
+        self.keep_ratio = keep_ratio
+        embedding = PatchEmbedding(in_channels, window, patch_size, hidden_size, stem)
+        self.grid = embedding.grid
+        self.encoder = SparseEncoder(embedding, hidden_size, mlp_dim, num_layers, num_heads, stages, drop_path_rate)
+        self.assembly = TokenAssembly(
+            self.grid, hidden_size, assembly_size, assembly_layers, assembly_heads, len(stages) + 1
+        )
+        self.encoder.apply(init_transformer_weights)
+        self.assembly.apply(init_transformer_weights)
+        self.decoder = build_decoder(decoder, in_channels, out_channels, hidden_size, patch_size, feature_size)
+
+    def forward(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> Tensor:
+        """Logits (B, out_channels, *img_size) of windows (B, in_channels, *img_size).
+
+        ``keep_ratio`` in (0, 1], one for all stages or one for each, takes the place of the constructor's.
+        """
+        return self.decode(x, self.complete(self.encode(x, keep_ratio)))
+
+    def forward_with_trace(
+        self, x: Tensor, keep_ratio: float | Sequence[float] | None = None
+    ) -> tuple[Tensor, TokenTrace]:
+        """Like ``forward``, and what happened to each token."""
+        encoding = self.encode(x, keep_ratio)
+        return self.decode(x, self.complete(encoding)), self._trace(encoding)
+
+    def encode(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> SparseEncoding:
+        """Token groups of windows (B, in_channels, *img_size) by the stage they reached."""
+        ratios = stage_keep_ratios(
+            self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after)
+        )
+        return self.encoder(x, ratios)
+
+    def complete(self, encoding: SparseEncoding) -> Tensor:
+        """Completed tokens (B, L, C)."""
+        return self.assembly(encoding)
+
+    def decode(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """Logits (B, out_channels, *img_size) from the windows and their completed tokens (B, L, C)."""
+        token_map = to_map(tokens, self.grid)
+        return self.decoder(x, [token_map] * len(self.decoder.dense_skips), token_map)
+
+    def _trace(self, encoding: SparseEncoding) -> TokenTrace:
+        last = encoding.positions[-1]
+        batch, count = last.shape[0], self.assembly.positions.shape[1] - 1
+        stage = torch.full((batch, count + 1), len(encoding.scores) + 1, dtype=torch.uint8, device=last.device)
+        scores = []
+        for number, (score, scored, pruned) in enumerate(
+            zip(encoding.scores, encoding.scored_positions, encoding.positions, strict=False), start=1
+        ):
+            full = torch.full((batch, count + 1), torch.nan, device=last.device)
+            scores.append(full.scatter(1, scored, score.detach().float())[:, 1:])
+            stage = stage.scatter(1, pruned, number)
+        return TokenTrace(scores, stage[:, 1:].reshape(batch, *self.grid))

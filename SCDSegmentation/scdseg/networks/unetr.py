@@ -1,0 +1,72 @@
+"""The dense baseline: the same ViT and decoder without pruning or assembly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from scdseg.networks.arguments import check_arguments, to_map
+from scdseg.networks.decoders import build_decoder
+from scdseg.networks.patch_embedding import PatchEmbedding
+from scdseg.networks.transformer import init_transformer_weights, transformer_blocks
+
+
+class UNETR(nn.Module):
+    """UNETR (Hatamizadeh et al., 2022) on the blocks of :class:`~scdseg.networks.SCDUNETR`: what its speed is measured against.
+
+    Arguments are those of ``SCDUNETR`` less pruning and assembly. ``num_layers`` must reach the last skip of the decoder (10 blocks for
+    the full decoders, 9 for the shallow one).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        img_size: Sequence[int],
+        patch_size: int = 8,
+        feature_size: int = 16,
+        hidden_size: int = 768,
+        mlp_dim: int = 3072,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        decoder: str = "full",
+        stem: str = "linear",
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
+        self.config: dict[str, Any] = {
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "img_size": list(window),
+            "patch_size": patch_size,
+            "feature_size": feature_size,
+            "hidden_size": hidden_size,
+            "mlp_dim": mlp_dim,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "decoder": decoder,
+            "stem": stem,
+            "drop_path_rate": drop_path_rate,
+        }
+        self.img_size = window
+        self.embedding = PatchEmbedding(in_channels, window, patch_size, hidden_size, stem)
+        self.grid = self.embedding.grid
+        self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
+        self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
+        self.apply(init_transformer_weights)
+        self.decoder = build_decoder(decoder, in_channels, out_channels, hidden_size, patch_size, feature_size)
+        if num_layers <= self.decoder.dense_skips[-1]:
+            raise ValueError(f"this decoder reads block {self.decoder.dense_skips[-1] + 1}; num_layers is {num_layers}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, out_channels, *img_size) of windows (B, in_channels, *img_size)."""
+        tokens = self.embedding(x)
+        skips = []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in self.decoder.dense_skips:
+                skips.append(to_map(tokens[:, 1:], self.grid))
+        return self.decoder(x, skips, to_map(self.norm(tokens)[:, 1:], self.grid))
