@@ -1,0 +1,77 @@
+"""``scdseg evaluate``: Dice, 95 % Hausdorff distance and volumes against reference labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scdseg.evaluation import Evaluation
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="compare a model's labels with reference labels at several keep ratios",
+        description="Segment an image at several keep ratios and compare each result with reference labels.",
+    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="one for each channel of the model")
+    parser.add_argument("-m", "--model", required=True, help="name of a model, or the folder of a bundle")
+    parser.add_argument("--reference", required=True, type=Path, metavar="LABELS", help="label map on the image's grid")
+    parser.add_argument(
+        "--mapping",
+        type=Path,
+        metavar="FILE.json",
+        help='reference values → model values, as {"37": 17, "38": 53}; without it they are the same',
+    )
+    parser.add_argument("--keep-ratios", nargs="+", type=float, default=[1.0, 0.5, 0.25, 0.1], metavar="R")
+    parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv", help="write the table")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from rich.console import Console
+
+    from scdseg.evaluation.evaluate import check_table, evaluate
+    from scdseg.evaluation.mapping import read_mapping
+
+    if arguments.output is not None:
+        check_table(arguments.output, [*arguments.images, arguments.reference])
+    mapping = read_mapping(arguments.mapping) if arguments.mapping is not None else None
+    with Console(stderr=True).status("Segmenting …"):
+        evaluation = evaluate(
+            arguments.images, arguments.model, arguments.reference, mapping, arguments.keep_ratios, arguments.device
+        )
+    if arguments.output is not None:
+        evaluation.save(arguments.output)
+    if arguments.json:
+        print(json.dumps(evaluation.to_json(), indent=2))
+    else:
+        _print_table(evaluation)
+    return 0
+
+
+def _print_table(evaluation: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    ratios = list(evaluation.seconds)
+    table = Table(title=f"{evaluation.model['name']}: Dice / HD95 in mm by keep ratio")
+    table.add_column("label")
+    for ratio in ratios:
+        table.add_column(f"{ratio:g}", justify="right")
+    cells: dict[str, list[str]] = {}
+    for row in evaluation.rows:
+        cells.setdefault(row.name, []).append(f"{row.dice:.3f} / {row.hd95_mm:.1f}")
+    for name, columns in cells.items():
+        table.add_row(name, *columns)
+    table.add_section()
+    table.add_row("mean Dice", *(f"{evaluation.mean_dice(ratio):.3f}" for ratio in ratios))
+    table.add_row("seconds", *(f"{seconds:.1f}" for seconds in evaluation.seconds.values()))
+    Console().print(table)

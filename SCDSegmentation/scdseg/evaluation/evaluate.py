@@ -1,0 +1,141 @@
+"""A model's labels against reference labels of the same image."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from scdseg.bundle import find_bundle
+from scdseg.errors import InputError
+from scdseg.evaluation.mapping import read_reference
+from scdseg.evaluation.metrics import compare_label_maps
+from scdseg.inference.segmenter import Progress, Segmenter, check_keep_ratio, read_headers
+from scdseg.volumes import check_outputs, staged
+
+
+@dataclass(frozen=True)
+class Row:
+    """One label at one keep ratio; the metrics are those of :class:`scdseg.evaluation.LabelMetrics`."""
+
+    keep_ratio: float
+    value: int
+    name: str
+    dice: float
+    hd95_mm: float
+    volume_ml: float
+    reference_ml: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All rows of one image, and what they were measured with.
+
+    Args:
+        model: name, version and hash of the model.
+        images: the image's files.
+        reference: the label map compared with.
+        device: type and name.
+        seconds: by keep ratio, for the segmentation of the prepared image.
+        rows: by keep ratio, then label value.
+    """
+
+    model: dict[str, str]
+    images: list[str]
+    reference: str
+    device: dict[str, str]
+    seconds: dict[float, float]
+    rows: list[Row]
+
+    def mean_dice(self, keep_ratio: float) -> float:
+        """Mean Dice over the labels that the reference or the prediction has; NaN if there is none."""
+        values = [row.dice for row in self.rows if row.keep_ratio == keep_ratio and not math.isnan(row.dice)]
+        return fmean(values) if values else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything in types that JSON has; NaN becomes None."""
+        rows = [{k: _json_number(v) for k, v in asdict(row).items()} for row in self.rows]
+        means = {str(ratio): _json_number(self.mean_dice(ratio)) for ratio in self.seconds}
+        seconds = {str(ratio): round(value, 3) for ratio, value in self.seconds.items()}
+        return {**asdict(self), "seconds": seconds, "mean_dice": means, "rows": rows}
+
+    def save(self, table: Path) -> None:
+        """Write the rows as CSV.
+
+        Raises:
+            InputError: the file cannot be written there or is an input.
+            ResourceError: the disk is full.
+        """
+        check_table(table, [Path(path) for path in (*self.images, self.reference)])
+        with staged([table]) as temporary, temporary[table].open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(field.name for field in fields(Row))
+            writer.writerows(
+                (f"{v:.6g}" if isinstance(v, float) else v for v in asdict(row).values()) for row in self.rows
+            )
+
+
+def evaluate(
+    images: Sequence[str | Path],
+    model: str | Path,
+    reference: str | Path,
+    mapping: Mapping[int, int] | None = None,
+    keep_ratios: Sequence[float] = (1.0, 0.5, 0.25, 0.1),
+    device: str = "auto",
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Segment an image at several keep ratios and compare every result with reference labels.
+
+    Args:
+        images: one file for each channel of the model.
+        model: name of a model, or the folder of a bundle.
+        reference: label map on the image's grid.
+        mapping: reference value → model value; None: the reference has the model's values.
+        keep_ratios: each in (0, 1].
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+        progress: see :data:`scdseg.inference.segmenter.Progress`.
+        cancelled: polled between windows.
+
+    Raises:
+        ScdsegError: with one sentence that says what is wrong with the input or the machine.
+    """
+    bundle = find_bundle(model)
+    if len(set(keep_ratios)) < len(keep_ratios):
+        raise InputError(f"keep ratios {list(keep_ratios)} name one twice: give each once")
+    for keep_ratio in keep_ratios:
+        check_keep_ratio(keep_ratio, bundle)
+    header = read_headers(list(images), bundle)[0]
+    names = {label.value: label.name for label in bundle.labels}
+    labels, values = read_reference(Path(reference), header, names, mapping)
+    segmenter = Segmenter(bundle, device)
+    prepared = segmenter.prepare(images, progress, cancelled)
+    seconds, rows, report = {}, [], {}
+    for keep_ratio in keep_ratios:
+        start = time.perf_counter()
+        result = segmenter.run(prepared, keep_ratio, progress=progress, cancelled=cancelled)
+        seconds[keep_ratio] = time.perf_counter() - start
+        metrics = compare_label_maps(result.labels.array, labels, values, result.labels.spacing)
+        rows += [Row(keep_ratio, value, names[value], **asdict(metrics[value])) for value in values]
+        report = result.report
+    return Evaluation(report["model"], [str(path) for path in images], str(reference), report["device"], seconds, rows)
+
+
+def check_table(table: Path, inputs: Sequence[Path]) -> None:
+    """Check before work starts that a table can be written.
+
+    Raises:
+        InputError: not ``.csv``, no such folder, not writable, or over an input.
+    """
+    check_outputs([(table, (".csv",))], inputs)
+
+
+def _json_number(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    return value
