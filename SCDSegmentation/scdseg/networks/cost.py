@@ -24,7 +24,7 @@ def macs(network: SCDUNETR | UNETR, keep_ratio: float | Sequence[float] | None =
     """
     shapes = FakeTensorMode()
     state = dict(network.named_parameters()) | dict(network.named_buffers())
-    weights = {name: shapes.from_tensor(tensor) for name, tensor in state.items()}
+    weights: dict[str, torch.Tensor] = {name: shapes.from_tensor(tensor) for name, tensor in state.items()}
     device = next(network.parameters()).device
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: _convolution_flops})
     # The counter knows attention as the matrix products that the plain backend makes of it.

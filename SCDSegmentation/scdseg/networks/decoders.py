@@ -135,5 +135,9 @@ def build_decoder(
         raise ValueError(f"decoders exist for patch sizes 8 and 16, not {patch_size}")
     if decoder not in DECODERS or (patch_size == 16 and decoder != "full"):
         raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}")
-    kind = Patch16Decoder if patch_size == 16 else {"full": Patch8FullDecoder, "shallow": Patch8ShallowDecoder}[decoder]
-    return kind(in_channels, out_channels, hidden_size, feature_size)
+    kinds: dict[tuple[int, str], type[Decoder]] = {
+        (16, "full"): Patch16Decoder,
+        (8, "full"): Patch8FullDecoder,
+        (8, "shallow"): Patch8ShallowDecoder,
+    }
+    return kinds[patch_size, decoder](in_channels, out_channels, hidden_size, feature_size)
