@@ -1,0 +1,81 @@
+"""Where models are found: folders that ``SCDSEG_MODELS`` names, the user's folder, and those that ship."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from scdseg.bundle.bundle import METADATA_FILE, Bundle, read_bundle
+from scdseg.errors import ModelError
+from scdseg.resources import resource_dir
+
+
+def model_folders() -> list[Path]:
+    """Folders that are searched, in order; a model in an earlier one hides those of the same name in later ones.
+
+    ``SCDSEG_MODELS`` holds folders separated like those in ``PATH``.
+    """
+    return [*_named_folders(), user_data_path("scdseg", appauthor=False) / "models", resource_dir() / "Models"]
+
+
+def find_bundles() -> tuple[list[Bundle], list[ModelError]]:
+    """Find all models.
+
+    Returns:
+        The readable models in search order, and one error for each model or folder of models that cannot be used. An
+        unreadable model still hides those of the same name behind it, so that no other model is taken for it silently.
+    """
+    candidates, problems = _candidates()
+    bundles: list[Bundle] = []
+    for path in candidates.values():
+        try:
+            bundles.append(read_bundle(path))
+        except ModelError as error:
+            problems.append(error)
+    return bundles, problems
+
+
+def find_bundle(name_or_path: str | Path) -> Bundle:
+    """Find one model.
+
+    Args:
+        name_or_path: a model's name as ``find_bundles`` knows it, or the path of a bundle's folder.
+
+    Raises:
+        ModelError: if there is no such model (the message lists those there are) or it cannot be used.
+    """
+    text = str(name_or_path)
+    candidates, _ = _candidates()
+    if text in candidates:
+        return read_bundle(candidates[text])
+    if (Path(text) / METADATA_FILE).is_file() or Path(text).name != text:
+        return read_bundle(text)
+    raise ModelError(
+        f"unknown model {text!r}; there are: {', '.join(candidates) or 'none'}. Give one of these or the path of a "
+        f"bundle's folder; searched: {', '.join(str(folder) for folder in model_folders())}"
+    )
+
+
+def _candidates() -> tuple[dict[str, Path], list[ModelError]]:
+    """Bundle folders by name, the first found of each name; and the folders that could not be searched."""
+    candidates: dict[str, Path] = {}
+    problems = []
+    for folder in model_folders():
+        try:
+            for path in sorted(folder.iterdir()):
+                # Hidden folders are bundles that are just being written.
+                if not path.name.startswith(".") and (path / METADATA_FILE).is_file():
+                    candidates.setdefault(path.name, path)
+        except FileNotFoundError:
+            # The user's folder need not exist; one that was named should.
+            if folder in _named_folders():
+                problems.append(ModelError(f"{folder}: no such folder; correct SCDSEG_MODELS"))
+        except OSError as error:
+            problems.append(ModelError(f"{folder}: cannot be searched for models ({error.strerror})"))
+    return candidates, problems
+
+
+def _named_folders() -> list[Path]:
+    return [Path(folder) for folder in os.environ.get("SCDSEG_MODELS", "").split(os.pathsep) if folder]

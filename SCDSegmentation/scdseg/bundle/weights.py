@@ -1,0 +1,133 @@
+"""Weights of a bundle: verified, compared with the network that they are for, and only then loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from scdseg.errors import ModelError
+from scdseg.networks import SCDUNETR
+
+if TYPE_CHECKING:
+    from scdseg.bundle.bundle import Bundle
+
+_SAFETENSORS_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_network(bundle: Bundle) -> SCDUNETR:
+    """Load the network of a bundle; see ``Bundle.load_network``."""
+    verify(bundle)
+    with ExitStack() as stack:
+        tensors = _open(bundle.weights_path, stack)
+        _compare(tensors, _expected(bundle), bundle.weights_path)
+        network = SCDUNETR(**bundle.network)
+        network.load_state_dict({name: tensor.load() for name, tensor in tensors.items()})
+    return network.float().eval()
+
+
+def verify(bundle: Bundle) -> None:
+    """Compare the weights with the SHA-256 that the metadata records.
+
+    Raises:
+        ModelError: if they differ.
+    """
+    try:
+        found = sha256(bundle.weights_path)
+    except OSError as error:
+        raise ModelError(f"{bundle.weights_path}: cannot be read ({error.strerror}); get the model again") from error
+    if found != bundle.weights_sha256:
+        raise ModelError(
+            f"{bundle.weights_path}: SHA-256 {found} is not the recorded {bundle.weights_sha256}: the weights are "
+            "damaged or were changed; get the model again"
+        )
+
+
+class _Stored:
+    """A tensor in a file: its shape and type are known, its values come when asked for."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype | None, source: Any, name: str) -> None:
+        self.shape, self.dtype, self._source, self._name = shape, dtype, source, name
+
+    def load(self) -> torch.Tensor:
+        if isinstance(self._source, torch.Tensor):
+            return self._source
+        tensor: torch.Tensor = self._source.get_tensor(self._name)
+        return tensor
+
+
+def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
+    """Names, shapes and types of the tensors in a file, without taking memory for their values."""
+    try:
+        if path.suffix == ".safetensors":
+            file = stack.enter_context(safe_open(path, framework="pt"))
+            stored = {}
+            for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
+                part = file.get_slice(name)
+                dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
+                stored[name] = _Stored(tuple(part.get_shape()), dtype, file, name)
+            return stored
+        # Mapped, not read: values stay on disk until they are copied into the network.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read as weights ({error}); get the model again") from error
+    except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
+        raise ModelError(
+            f"{path}: not a plain state dictionary that can be read safely ({_first_line(error)}); get the model "
+            "again or save it as safetensors"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"{path}: holds something else than a state dictionary; save the network's state_dict()")
+    return {str(name): _Stored(tuple(value.shape), value.dtype, value, name) for name, value in state.items()}
+
+
+def _expected(bundle: Bundle) -> dict[str, torch.Tensor]:
+    """The tensors that the network of this bundle has, without memory behind them."""
+    try:
+        with torch.device("meta"):
+            return SCDUNETR(**bundle.network).state_dict()
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{bundle.path}: the network arguments in its metadata do not work: {error}") from error
+
+
+def _compare(stored: Mapping[str, _Stored], expected: Mapping[str, torch.Tensor], path: Path) -> None:
+    problems = mismatches({name: tensor.shape for name, tensor in stored.items()}, expected)
+    problems += [
+        f"{name} is not stored as floating-point numbers"
+        for name, tensor in stored.items()
+        if tensor.dtype is None or not tensor.dtype.is_floating_point
+    ]
+    if problems:
+        raise ModelError(f"{path}: does not fit the network that the metadata describes: {'; '.join(problems)}")
+
+
+def mismatches(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Name every tensor that is missing, left over or of another shape.
+
+    Args:
+        found: shape of each tensor that there is.
+        expected: the tensors that a network has.
+    """
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is left over" for name in found if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(found[name])} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in found and tuple(found[name]) != tuple(tensor.shape)
+    ]
+    return problems
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
