@@ -1,0 +1,113 @@
+"""``scdseg segment``: labels, importance and survival of an image."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="segment an image",
+        description="Segment an image. Labels have its geometry, importance and survival that of the token grid.",
+    )
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="NIfTI, NRRD or MetaImage file or DICOM folder; one for each channel of the model",
+    )
+    parser.add_argument("-m", "--model", required=True, help="a model that `scdseg models` lists, or the folder of one")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="LABELS", help="label map: .nii.gz, .nii, .nrrd or .mha"
+    )
+    parser.add_argument("--importance", metavar="FILE", help="write how important each token was, 0…1")
+    parser.add_argument("--survival", metavar="FILE", help="write the share of pruning stages that each token survived")
+    parser.add_argument("--report", metavar="FILE", help="write the report, .json")
+    parser.add_argument(
+        "--keep-ratio",
+        type=float,
+        metavar="R",
+        help="share of tokens kept at each stage, above 0 to 1 (default: the model's)",
+    )
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cuda, mps or cpu (default: auto)")
+    parser.add_argument(
+        "--overlap", type=float, metavar="O", help="overlap of windows, 0 to 0.9 (default: the model's)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="number format of the network (default: auto)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment as the arguments ask; 0 if all went well."""
+    from scdseg.inference import segment
+    from scdseg.inference.result import check_result_paths, output_paths
+
+    wanted = {"labels": args.output, "importance": args.importance, "survival": args.survival, "report": args.report}
+    outputs = output_paths(wanted)
+    check_result_paths(outputs, [Path(image) for image in args.images])
+    with _progress_bar() as progress:
+        result = segment(
+            args.images,
+            args.model,
+            keep_ratio=args.keep_ratio,
+            device=args.device,
+            overlap=args.overlap,
+            precision=args.precision,
+            progress=progress,
+        )
+    result.save(**wanted)
+    for warning in result.report["warnings"]:
+        print(f"scdseg: warning: {warning}", file=sys.stderr)
+    print(json.dumps(result.report, indent=2) if args.json else _summary(result.report, list(outputs.values())))
+    return 0
+
+
+def _summary(report: dict[str, Any], outputs: list[Path]) -> str:
+    """What a person wants to know of a report first."""
+    found = [label for label in report["labels"] if label["voxels"]]
+    windows, device = report["windows"]["count"], report["device"]
+    lines = [
+        f"{report['model']['name']}: {len(found)} of {len(report['labels'])} structures found, "
+        f"{sum(label['ml'] for label in found):.1f} ml in all",
+        f"{report['seconds']['total']:.1f} s, {windows} window{'s' * (windows != 1)}, "
+        f"{device['type']} ({device['name']}), {report['precision']}, keep ratio {report['keep_ratio']:g}",
+        *(f"wrote {path}" for path in outputs),
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, int, int, float | None], None]]:
+    """A progress bar on stderr with the time left; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("start", total=None, left="")
+
+        def show(step: str, done: int, total: int, seconds_left: float | None) -> None:
+            left = "" if seconds_left is None else f"{seconds_left:.0f} s left"
+            bar.update(task, description=step, completed=done, total=total, left=left)
+
+        yield show

@@ -1,0 +1,172 @@
+"""How much memory a segmentation will take, asked before it is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from scdseg.errors import ResourceError
+from scdseg.inference.restore import CHUNK_BYTES
+
+_FLOAT = 4
+_MAX_BATCH = 8
+# Leave some of what is free to allocators, libraries and the rest of the machine.
+_USABLE = 0.9
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How windows are run so that they fit.
+
+    Args:
+        batch_size: windows at once.
+        stitch_device: where logits are added up: the compute device, or the CPU where that is too small.
+        host_bytes: peak expected in main memory.
+        device_bytes: peak expected on the compute device; 0 if that is the CPU.
+    """
+
+    batch_size: int
+    stitch_device: torch.device
+    host_bytes: int
+    device_bytes: int
+
+
+def window_bytes(window: Sequence[int], feature_size: int, channels: int, classes: int) -> int:
+    """Upper estimate of the activations of one window, bytes.
+
+    The decoder's maps at full resolution dominate. The peaks measured on the CPU in float32, with feature sizes 8 to
+    32, 2 to 40 classes and windows of 64 and 96 voxels, lay below this; bfloat16 took less.
+    """
+    return _FLOAT * math.prod(window) * (10 * feature_size + 2 * classes + 2 * channels + 30)
+
+
+def preparation_bytes(channels: int, input_voxels: int, grid_voxels: int) -> int:
+    """Peak of reading, resampling and normalising, bytes: the input twice, the network's image three times."""
+    return _FLOAT * channels * (2 * input_voxels + 3 * grid_voxels)
+
+
+def plan_windows(
+    device: torch.device,
+    grid: Sequence[int],
+    window: Sequence[int],
+    channels: int,
+    classes: int,
+    feature_size: int,
+    input_voxels: int,
+    reserved: int = 0,
+) -> MemoryPlan:
+    """Decide how many windows run at once and where their logits are added up.
+
+    Args:
+        device: that computes.
+        grid: (3,) voxels of the network's image.
+        window: (3,) voxels.
+        channels: of the image.
+        classes: channels of the logits.
+        feature_size: decoder width at full resolution.
+        input_voxels: of the label map to be made.
+        reserved: bytes of main memory that will be taken before windows run.
+
+    Raises:
+        ResourceError: not even one window at a time fits.
+    """
+    one = window_bytes(window, feature_size, channels, classes)
+    # One window's depth of rows plus the row that bands share: of each class, the weights, and a channel being moved.
+    stitch = _FLOAT * (classes + 2) * (window[0] + 1) * grid[1] * grid[2]
+    restore = 3 * CHUNK_BYTES
+    host = reserved + input_voxels
+    free_host = int(_USABLE * psutil.virtual_memory().available)
+    if device.type == "cpu":
+        plan = MemoryPlan(1, device, host + one + stitch + restore, 0)
+    else:
+        free = int(_USABLE * free_device_memory(device))
+        if one > free:
+            raise ResourceError(
+                f"one window needs about {gigabytes(one)} on {device}, but {gigabytes(free)} can be used there: "
+                "end other programs that use it, or choose device 'cpu'"
+            )
+        # PyTorch has no 3-D interpolation on MPS, and a too small GPU needs its memory for the windows.
+        stitch_here = device.type == "cuda" and one + stitch + restore <= free
+        taken = stitch + restore if stitch_here else 0
+        batch = max(1, min(_MAX_BATCH, (free - taken) // one)) if device.type == "cuda" else 1
+        cpu = torch.device("cpu")
+        plan = MemoryPlan(
+            batch, device if stitch_here else cpu, host + (0 if stitch_here else stitch + restore), batch * one + taken
+        )
+    if plan.host_bytes > free_host:
+        raise ResourceError(
+            f"this volume needs about {gigabytes(plan.host_bytes)} of memory, but {gigabytes(free_host)} can be used: "
+            "close other programs, crop the volume, or use a machine with more memory"
+        )
+    return plan
+
+
+def require_memory(needed: int, purpose: str) -> None:
+    """Check that main memory holds ``needed`` bytes.
+
+    Raises:
+        ResourceError: it does not.
+    """
+    free = int(_USABLE * psutil.virtual_memory().available)
+    if needed > free:
+        raise ResourceError(
+            f"{purpose} needs about {gigabytes(needed)} of memory, but {gigabytes(free)} can be used: "
+            "close other programs, crop the volume, or use a machine with more memory"
+        )
+
+
+def free_device_memory(device: torch.device) -> int:
+    """Bytes that can still be taken on a CUDA or MPS device."""
+    if device.type == "cuda":
+        # What PyTorch holds in its cache without using it is free for our purpose, too.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Highest memory use so far, bytes: of this process in main memory, and of PyTorch on a CUDA device."""
+    try:
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    except ImportError:  # Windows has no resource module, but psutil knows its peak.
+        peak = psutil.Process().memory_info().peak_wset
+    memory = {"process": peak}
+    if device.type == "cuda":
+        memory["device"] = torch.cuda.max_memory_allocated(device)
+    return memory
+
+
+@contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn running out of memory, which an estimate cannot exclude, into one sentence.
+
+    Raises:
+        ResourceError: instead of PyTorch's and numpy's errors.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ResourceError(_OUT_OF_MEMORY.format(device=device)) from error
+    except RuntimeError as error:
+        # PyTorch's CPU allocator has no error class of its own.
+        if "DefaultCPUAllocator" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise ResourceError(_OUT_OF_MEMORY.format(device=device)) from error
+
+
+_OUT_OF_MEMORY = (
+    "memory ran out while computing on {device}: close other programs, crop the volume, or choose another device"
+)
+
+
+def gigabytes(count: int) -> str:
+    """Bytes as text in GB."""
+    return f"{count / 1e9:.1f} GB"

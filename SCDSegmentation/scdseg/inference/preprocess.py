@@ -1,0 +1,119 @@
+"""From the input's voxels to the network's: orientation, spacing, cropping, intensity and padding, all through MONAI.
+
+Every step keeps the affine of what it makes up to date, so that the way back is one resampling to the input's affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import (
+    CropForeground,
+    NormalizeIntensity,
+    Orientation,
+    ScaleIntensityRange,
+    Spacing,
+    SpatialPad,
+)
+
+from scdseg.errors import InputError
+
+if TYPE_CHECKING:
+    from scdseg.bundle import Bundle, Intensity
+
+
+def to_network_grid(array: np.ndarray, affine: np.ndarray, bundle: Bundle) -> MetaTensor:
+    """Voxels as the network was trained to see them.
+
+    Args:
+        array: (C, X, Y, Z) float32.
+        affine: (4, 4), voxel index → RAS+ in mm.
+        bundle: says orientation, spacing, cropping and intensity.
+
+    Returns:
+        (C, X', Y', Z') float32 with its affine; every axis is a multiple of the patch and at least one window
+        long. A volume that is too small lies in the middle of the padding.
+
+    Raises:
+        InputError: the intensities have no contrast to normalise.
+    """
+    image = MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.from_numpy(affine))
+    image = Orientation(axcodes=bundle.orientation, labels=(("L", "R"), ("P", "A"), ("I", "S")))(image)
+    image = Spacing(pixdim=bundle.spacing, mode="bilinear", padding_mode="border", dtype=torch.float32)(image)
+    if bundle.crop_foreground:
+        image = crop_foreground(image)
+    darkest = image.as_tensor().flatten(1).argmin(dim=1, keepdim=True)
+    image = normalize_intensity(image, bundle.intensity, bundle.channels)
+    # Padding looks like background: it has the value that normalisation gave to each channel's darkest voxel.
+    background = image.as_tensor().flatten(1).gather(1, darkest)[:, :, None, None]
+    shape = padded_shape(image.shape[1:], bundle.network["img_size"], bundle.network["patch_size"])
+    return SpatialPad(spatial_size=shape, method="symmetric")(image - background) + background
+
+
+def crop_foreground(image: MetaTensor) -> MetaTensor:
+    """The bounding box of the voxels (C, X, Y, Z) brighter than a channel's darkest: cuts off empty air and padding."""
+    floor = image.as_tensor().flatten(1).amin(dim=1)[:, None, None, None]
+    return CropForeground(select_fn=lambda voxels: voxels > floor, allow_smaller=True)(image)
+
+
+def padded_shape(shape: Sequence[int], window: Sequence[int], patch: int) -> tuple[int, int, int]:
+    """The smallest shape that holds ``shape`` and a window, and that patches divide."""
+    x, y, z = (max(w, -(-n // patch) * patch) for n, w in zip(shape, window, strict=True))
+    return x, y, z
+
+
+def normalize_intensity(image: MetaTensor, steps: Sequence[Intensity], names: Sequence[str]) -> MetaTensor:
+    """Apply a bundle's intensity steps to an image (C, X, Y, Z), channel by channel.
+
+    Args:
+        image: float32.
+        steps: of the vocabulary ``clip_range``, ``percentiles`` and ``zscore``.
+        names: of the channels, for messages.
+
+    Raises:
+        InputError: a channel has no contrast.
+    """
+    for step in steps:
+        image = _STEPS[step.name](image, names, **step.arguments)
+    return image
+
+
+def _clip_range(
+    image: MetaTensor, names: Sequence[str], a_min: float, a_max: float, b_min: float, b_max: float
+) -> MetaTensor:
+    return ScaleIntensityRange(a_min, a_max, b_min, b_max, clip=True)(image)
+
+
+def _percentiles(
+    image: MetaTensor, names: Sequence[str], lower: float, upper: float, b_min: float, b_max: float, nonzero: bool
+) -> MetaTensor:
+    """MONAI's ScaleIntensityRangePercentiles, with the percentiles of the voxels that are not 0 where asked for."""
+    channels = []
+    for channel, name in zip(image, names, strict=True):
+        voxels = channel.as_tensor().numpy()
+        low, high = np.percentile(voxels[voxels != 0] if nonzero else voxels, (lower, upper))
+        if low == high:
+            raise InputError(
+                f"image {name} has no contrast: its {lower:g}th and {upper:g}th percentiles are both {low:g}"
+            )
+        channels.append(ScaleIntensityRange(float(low), float(high), b_min, b_max, clip=True)(channel))
+    return _stack(channels, image)
+
+
+def _zscore(image: MetaTensor, names: Sequence[str], nonzero: bool) -> MetaTensor:
+    return NormalizeIntensity(nonzero=nonzero, channel_wise=True)(image)
+
+
+def _stack(channels: Sequence[MetaTensor], like: MetaTensor) -> MetaTensor:
+    return MetaTensor(torch.stack([c.as_tensor() for c in channels]), affine=like.affine)
+
+
+_STEPS: dict[str, Callable[..., MetaTensor]] = {
+    "clip_range": _clip_range,
+    "percentiles": _percentiles,
+    "zscore": _zscore,
+}

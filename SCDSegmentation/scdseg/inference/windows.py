@@ -1,0 +1,97 @@
+"""Sliding windows by whole patches, blended with a Gaussian, that never hold more logits than one window is deep.
+
+MONAI's ``sliding_window_inference`` holds the logits of the whole volume and knows no token grid; its window positions
+and its Gaussian are used here. Windows come in order of their first axis. As soon as no further window reaches a row of
+voxels, the row is finished: it is handed on and its memory is used for the next rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from monai.data.utils import compute_importance_map, dense_patch_slices
+from torch import Tensor
+
+Start = tuple[int, int, int]
+
+
+class Rows(NamedTuple):
+    """Finished logits of a band of the volume."""
+
+    first: int  # index of the first row on the volume's first axis
+    logits: Tensor  # (classes, rows, Y, Z); overwritten when the next band is asked for
+    last: bool  # True if no band follows
+
+
+def window_starts(shape: Sequence[int], window: Sequence[int], patch: int, overlap: float) -> list[Start]:
+    """First voxels of the windows that cover a volume, all multiples of the patch, ascending.
+
+    Args:
+        shape: of the volume in voxels, at least a window and divisible by the patch.
+        window: in voxels, divisible by the patch.
+        patch: edge in voxels.
+        overlap: share of a window, in [0, 1), that the next one covers again; rounded to whole patches.
+    """
+    steps = [max(patch, round((1 - overlap) * w / patch) * patch) for w in window]
+    slices = dense_patch_slices(tuple(shape), tuple(window), steps)
+    return sorted({(x.start, y.start, z.start) for x, y, z in slices})
+
+
+def sliding_windows(
+    image: Tensor,
+    starts: Sequence[Start],
+    window: Sequence[int],
+    classes: int,
+    batch_size: int,
+    stitch_device: torch.device,
+    predict: Callable[[Tensor, Sequence[Start]], Tensor],
+) -> Iterator[Rows]:
+    """Blended logits, band by band.
+
+    Args:
+        image: (C, X, Y, Z).
+        starts: from :func:`window_starts`.
+        window: (3,) voxels.
+        classes: channels of the logits.
+        batch_size: windows that are predicted at once.
+        stitch_device: where logits are added up.
+        predict: windows (B, C, *window) and their starts → logits (B, classes, *window).
+
+    Yields:
+        Bands that follow each other. Each begins with the last row of the one before, for interpolation between them.
+    """
+    depth = window[0]
+    weight = compute_importance_map(tuple(window), mode="gaussian", device=stitch_device)
+    # Row 0 repeats the last finished row; the rows still open follow.
+    logits = torch.zeros((classes, depth + 1, *image.shape[2:]), device=stitch_device)
+    weights = torch.zeros(logits.shape[1:], device=stitch_device)
+    groups = [(first, list(group)) for first, group in groupby(starts, key=lambda start: start[0])]
+    ends = [first for first, _ in groups[1:]] + [image.shape[1]]
+    for (first, group), end in zip(groups, ends, strict=True):
+        for batch in (group[i : i + batch_size] for i in range(0, len(group), batch_size)):
+            crops = torch.stack([_crop(image, start, window) for start in batch])
+            for (_, y, z), predicted in zip(batch, predict(crops, batch), strict=True):
+                here = (slice(1, None), slice(y, y + window[1]), slice(z, z + window[2]))
+                logits[(slice(None), *here)] += predicted.to(stitch_device, torch.float32) * weight
+                weights[here] += weight
+        finished = end - first
+        logits[:, 1 : finished + 1] /= weights[1 : finished + 1]
+        repeated = 1 if first == 0 else 0
+        yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1])
+        _move_up(logits, finished)
+        _move_up(weights[None], finished)
+
+
+def _crop(image: Tensor, start: Start, window: Sequence[int]) -> Tensor:
+    x, y, z = (slice(s, s + w) for s, w in zip(start, window, strict=True))
+    return image[:, x, y, z]
+
+
+def _move_up(rows: Tensor, count: int) -> None:
+    """Move rows (C, R, Y, Z) forward by ``count`` and clear the rest, one channel at a time to save memory."""
+    for channel in rows:
+        channel[: channel.shape[0] - count] = channel[count:].clone()
+        channel[channel.shape[0] - count :] = 0

@@ -1,0 +1,20 @@
+"""Volumes and their files: NIfTI, NRRD, MetaImage and DICOM series in; NIfTI, NRRD and MetaImage out."""
+
+from __future__ import annotations
+
+from scdseg.volumes.output import check_outputs, staged
+from scdseg.volumes.read import read_header, read_volume
+from scdseg.volumes.volume import Volume, VolumeHeader, require_same_grid
+from scdseg.volumes.write import VOLUME_EXTENSIONS, write_volume
+
+__all__ = [
+    "VOLUME_EXTENSIONS",
+    "Volume",
+    "VolumeHeader",
+    "check_outputs",
+    "read_header",
+    "read_volume",
+    "require_same_grid",
+    "staged",
+    "write_volume",
+]

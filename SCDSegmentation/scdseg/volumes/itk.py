@@ -1,0 +1,122 @@
+"""NRRD, MetaImage and DICOM files through SimpleITK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import SimpleITK as sitk
+
+from scdseg.errors import InputError
+from scdseg.volumes.checks import check_affine, check_shape
+from scdseg.volumes.volume import Volume, VolumeHeader
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_Reader = TypeVar("_Reader", sitk.ImageFileReader, sitk.ImageSeriesReader)
+
+
+@dataclass(frozen=True)
+class ItkGeometry:
+    """Placement of a volume in ITK's terms: LPS+, mm."""
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of_affine(cls, affine: np.ndarray) -> ItkGeometry:
+        """Geometry of a (4, 4) RAS+ affine."""
+        lps = _LPS_TO_RAS @ affine
+        spacing = np.linalg.norm(lps[:3, :3], axis=0)
+        return cls(tuple(spacing.tolist()), tuple(lps[:3, 3].tolist()), tuple((lps[:3, :3] / spacing).ravel().tolist()))
+
+    def affine(self) -> np.ndarray:
+        """(4, 4) affine, voxel index → RAS+ in mm."""
+        lps = np.eye(4)
+        lps[:3, :3] = np.array(self.direction).reshape(3, 3) * np.array(self.spacing)
+        lps[:3, 3] = self.origin
+        return _LPS_TO_RAS @ lps
+
+
+def read_file_information(path: Path) -> sitk.ImageFileReader:
+    """A SimpleITK reader that has read a file's header, but no voxels.
+
+    Raises:
+        InputError: SimpleITK does not understand the file, or a voxel has more than one real value.
+    """
+    reader = quiet(sitk.ImageFileReader())
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be read as a volume ({_reason(error)}): export it again") from error
+    if reader.GetNumberOfComponents() > 1:
+        raise InputError(f"{path} holds colours or vectors: a volume with one value a voxel is needed")
+    if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        raise InputError(f"{path} holds complex numbers: a volume with one real value a voxel is needed")
+    return reader
+
+
+def read_itk_header(path: Path) -> VolumeHeader:
+    """Header of a NRRD or MetaImage file.
+
+    Raises:
+        InputError: unreadable, not one 3-D scalar volume, or an impossible geometry.
+    """
+    reader = read_file_information(path)
+    shape = check_shape(path, reader.GetSize())
+    geometry = ItkGeometry(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    if min(geometry.spacing) <= 0:
+        # ITK divides by the spacing: the direction is not a number then, and tells less than this.
+        raise InputError(
+            f"{path} has a voxel spacing of {'×'.join(f'{s:g}' for s in geometry.spacing)} mm: correct its header"
+        )
+    affine = geometry.affine()
+    return VolumeHeader(path, shape, affine, stored=geometry, warnings=tuple(check_affine(path, affine)))
+
+
+def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
+    """Voxels (X, Y, Z) in float32 of a file, or of a DICOM series with its rescaling applied.
+
+    Raises:
+        InputError: a file ends early or is damaged.
+    """
+    if header.files:
+        reader = quiet(sitk.ImageSeriesReader())
+        reader.SetFileNames(header.files)
+    else:
+        reader = quiet(sitk.ImageFileReader())
+        reader.SetFileName(str(header.path))
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{header.path} is damaged or cut short ({_reason(error)}): copy or export it again"
+        ) from error
+    # ITK's arrays run (Z, Y, X).
+    return sitk.GetArrayFromImage(image).T.reshape(header.shape)
+
+
+def write_itk(volume: Volume, path: Path) -> None:
+    """Write ``.nrrd`` or ``.mha``, compressed; a grid that comes from such a file keeps its geometry."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
+    geometry = volume.stored if isinstance(volume.stored, ItkGeometry) else ItkGeometry.of_affine(volume.affine)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def quiet(reader: _Reader) -> _Reader:
+    """Keep ITK's warnings off stderr: what matters of them is checked here and reported in the user's terms."""
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    return reader
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of SimpleITK's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("sitk::ERROR: ")

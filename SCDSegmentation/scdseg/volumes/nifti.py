@@ -1,0 +1,120 @@
+"""NIfTI-1 and NIfTI-2 files through nibabel, which keeps affines that SimpleITK would refuse or change."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.openers import ImageOpener
+
+from scdseg.errors import InputError
+from scdseg.volumes.checks import check_affine, check_shape
+from scdseg.volumes.volume import Volume, VolumeHeader, is_sheared
+
+_UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+)
+# The only fields that results take over: descriptions and extensions of a NIfTI header may hold personal data.
+_GEOMETRY_FIELDS = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
+    "srow_x", "srow_y", "srow_z", "xyzt_units",
+)  # fmt: skip
+_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+
+
+def read_nifti_header(path: Path) -> VolumeHeader:
+    """Header of a ``.nii`` or ``.nii.gz`` file.
+
+    A file with a qform and an sform that disagree is placed by its sform, as nibabel does, with a warning.
+
+    Raises:
+        InputError: not a NIfTI file, not one 3-D scalar volume, or an impossible geometry.
+    """
+    image = _load(path)
+    if image.header.get_data_dtype().fields is not None or image.header.get_data_dtype().kind not in "biuf":
+        raise InputError(f"{path} holds colours or complex numbers: a volume with one real value a voxel is needed")
+    dimensions = list(image.shape)
+    while len(dimensions) > 3 and dimensions[-1] == 1:
+        dimensions.pop()
+    shape = check_shape(path, dimensions)
+    header = image.header
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if not sform and (zero := _zero_spacing(path, type(header))):
+        raise InputError(f"{path} has a voxel spacing of {zero} mm: correct its header")
+    affine = np.array(image.affine, dtype=np.float64)
+    warnings = []
+    unit = header.get_xyzt_units()[0]
+    if unit in _MM_PER_UNIT:
+        affine[:3] *= _MM_PER_UNIT[unit]
+        warnings.append(f"spacing is stored in {unit}s and was converted to mm")
+    if not sform and not qform:
+        warnings.append("the header does not say how the head lies (no qform, no sform): left and right may be swapped")
+    elif sform and qform and not np.allclose(header.get_sform(), header.get_qform(), atol=0.01 * header["pixdim"][1]):
+        warnings.append("qform and sform disagree: the sform was used")
+    return VolumeHeader(path, shape, affine, stored=header, warnings=(*warnings, *check_affine(path, affine)))
+
+
+def read_nifti_voxels(header: VolumeHeader) -> np.ndarray:
+    """Voxels (X, Y, Z) in float32, with the file's scale slope and intercept applied.
+
+    Raises:
+        InputError: the file ends early or its compression is damaged.
+    """
+    try:
+        array = np.asarray(_load(header.path).get_fdata(dtype=np.float32, caching="unchanged"))
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{header.path} is damaged or cut short ({_first_line(error)}): copy or export it again"
+        ) from error
+    return array.reshape(header.shape)
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write ``.nii`` or ``.nii.gz``; a grid that comes from a NIfTI file keeps that file's qform, sform and units."""
+    if isinstance(volume.stored, nib.Nifti1Header):
+        header = type(volume.stored)()
+        header.set_data_shape(volume.array.shape)
+        header.set_data_dtype(volume.array.dtype)
+        header["pixdim"][:4] = volume.stored["pixdim"][:4]
+        for field in _GEOMETRY_FIELDS:
+            header[field] = volume.stored[field]
+        image = nib.Nifti1Image(volume.array, None, header)
+        if isinstance(header, nib.Nifti2Header):
+            image = nib.Nifti2Image(volume.array, None, header)
+    else:
+        image = nib.Nifti1Image(volume.array, volume.affine)
+        image.header.set_xyzt_units("mm")
+        image.set_sform(volume.affine, code="scanner")
+        # A qform holds no shear: without one, readers that prefer it cannot be misled.
+        image.set_qform(volume.affine, code="unknown" if is_sheared(volume.affine) else "scanner")
+    nib.save(image, path)
+
+
+def _load(path: Path) -> nib.Nifti1Image:
+    try:
+        image = nib.load(path)
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path} is not a readable NIfTI file ({_first_line(error)}): export the volume again"
+        ) from error
+    if not isinstance(image, nib.Nifti1Image):
+        raise InputError(f"{path} holds no NIfTI volume but {type(image).__name__}: export a volume")
+    return image
+
+
+def _zero_spacing(path: Path, header_class: type[nib.Nifti1Header]) -> str:
+    """The spacing as text if an axis has spacing 0 in the file; nibabel silently turns that into 1 mm."""
+    with ImageOpener(path) as file:
+        spacing = header_class.from_fileobj(file, check=False)["pixdim"][1:4]
+    return "" if (spacing != 0).all() else "×".join(f"{s:g}" for s in spacing)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,78 @@
+"""Output files: checked before work starts, and under their final name only when all of them are complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from scdseg.errors import InputError, ResourceError
+
+
+def check_outputs(outputs: Sequence[tuple[Path, Sequence[str]]], inputs: Sequence[Path]) -> None:
+    """Check that every output can be written where it is asked for.
+
+    Args:
+        outputs: paths, each with the extensions that it may end in.
+        inputs: paths that must not be written over.
+
+    Raises:
+        InputError: wrong extension, no such folder, not writable, over an input, or over another output.
+    """
+    seen: set[Path] = set()
+    for path, extensions in outputs:
+        if not path.name.lower().endswith(tuple(extensions)):
+            raise InputError(f"output {path} has no extension that is written: use {', '.join(extensions)}")
+        if path.is_dir():
+            raise InputError(f"output {path} is a folder: give a file name")
+        if not path.parent.is_dir():
+            raise InputError(f"the folder of output {path} does not exist: create {path.parent} first")
+        if any(_same_file(path, other) for other in inputs):
+            raise InputError(f"output {path} would overwrite an input: give another name")
+        if path.resolve() in seen:
+            raise InputError(f"output {path} is asked for twice: give every output its own name")
+        seen.add(path.resolve())
+        try:
+            # Permission bits say too little (read-only mounts, network shares): try it.
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise InputError(f"output {path} cannot be written ({error.strerror}): choose another folder") from error
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"output {path} exists and is write-protected: remove it or give another name")
+
+
+@contextmanager
+def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
+    """Temporary names in the target folders; on leaving without an error all files get their final names at once.
+
+    Args:
+        paths: final names.
+
+    Yields:
+        Final name → temporary name with the same extension.
+
+    Raises:
+        ResourceError: the disk is full or a file cannot be written. No file is left then, nor on an interrupt.
+    """
+    temporary = {path: path.with_name(f".{secrets.token_hex(4)}-{path.name}") for path in paths}
+    try:
+        yield temporary
+        for path, partial in temporary.items():
+            partial.replace(path)
+    except OSError as error:
+        raise ResourceError(
+            f"writing {', '.join(map(str, paths))} failed ({error.strerror or error}): nothing was kept"
+        ) from error
+    finally:
+        for partial in temporary.values():
+            partial.unlink(missing_ok=True)
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()

@@ -1,0 +1,54 @@
+"""From a path to a volume, whatever the file's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scdseg.errors import InputError
+from scdseg.volumes.checks import clean_voxels
+from scdseg.volumes.dicom import read_dicom_header
+from scdseg.volumes.itk import read_itk_header, read_itk_voxels
+from scdseg.volumes.nifti import read_nifti_header, read_nifti_voxels
+from scdseg.volumes.volume import Volume, VolumeHeader
+
+_NIFTI = (".nii", ".nii.gz")
+_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def read_header(path: str | Path) -> VolumeHeader:
+    """Geometry of a NIfTI, NRRD or MetaImage file, or of the DICOM series in a folder, without its voxels.
+
+    Raises:
+        InputError: missing, unreadable, of another kind, not one 3-D scalar volume, or of impossible geometry.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return read_dicom_header(path)
+        if not path.exists():
+            raise InputError(f"{path} does not exist: check the path")
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
+    name = path.name.lower()
+    if name.endswith(_NIFTI):
+        return read_nifti_header(path)
+    if name.endswith(_ITK):
+        return read_itk_header(path)
+    raise InputError(
+        f"{path} is of no kind that is read: give {', '.join((*_NIFTI, *_ITK))} or the folder of a DICOM series"
+    )
+
+
+def read_volume(source: str | Path | VolumeHeader) -> Volume:
+    """Voxels in float32 with their geometry; NaN and infinite voxels are replaced with a warning.
+
+    Raises:
+        InputError: as :func:`read_header`; also damaged or truncated data, and a volume with one value everywhere.
+    """
+    header = source if isinstance(source, VolumeHeader) else read_header(source)
+    nifti = not header.files and header.path.name.lower().endswith(_NIFTI)
+    array = read_nifti_voxels(header) if nifti else read_itk_voxels(header)
+    warnings = clean_voxels(header.path, array)
+    return Volume(array, header.affine, header.stored, (*header.warnings, *warnings))

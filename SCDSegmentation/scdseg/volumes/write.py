@@ -1,0 +1,24 @@
+"""From a volume to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scdseg.volumes.itk import write_itk
+from scdseg.volumes.nifti import write_nifti
+from scdseg.volumes.volume import Volume
+
+VOLUME_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume in the format that the name's extension asks for.
+
+    Args:
+        volume: any dtype that the format knows.
+        path: ends in one of :data:`VOLUME_EXTENSIONS`.
+    """
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        write_nifti(volume, path)
+    else:
+        write_itk(volume, path)
