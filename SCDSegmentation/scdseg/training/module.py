@@ -1,0 +1,110 @@
+"""The Lightning module: one training step at a random keep ratio, validation by sliding window."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from monai.inferers import sliding_window_inference
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scdseg.networks import SCDUNETR
+from scdseg.training.losses import DiceCrossEntropyLoss, patch_label_fractions
+from scdseg.training.recipe import OptimisationSettings, ValidationSettings
+
+# A few ratios instead of a continuum: every new token count costs the convolution and matrix libraries a set-up.
+KEEP_RATIO_STEPS = 7
+
+
+class SegmentationModule(pl.LightningModule):
+    """Trains SCD-UNETR on (image, channel index) pairs.
+
+    Args:
+        network: arguments of ``SCDUNETR``.
+        optimisation: the recipe's settings.
+        validation: the recipe's settings.
+        label_names: names of channels 1, 2, …
+    """
+
+    def __init__(
+        self,
+        network: dict[str, Any],
+        optimisation: OptimisationSettings,
+        validation: ValidationSettings,
+        label_names: list[str],
+    ) -> None:
+        super().__init__()
+        self.network = SCDUNETR(**network)
+        self.optimisation = optimisation
+        self.validation = validation
+        self.label_names = label_names
+        self.loss = DiceCrossEntropyLoss()
+        # Predicts each patch's label fractions from its completed token: supervision that reaches the encoder past the decoder.
+        self.token_head = nn.Linear(self.network.config["hidden_size"], self.network.config["out_channels"])
+        self.register_buffer("_overlap", torch.zeros(3, len(label_names)), persistent=False)
+
+    def keep_ratio(self, step: int) -> float:
+        """Keep ratio of a step: log-uniform in the recipe's range, whose lower end is reached with the curriculum's."""
+        low, high = self.optimisation.keep_ratio
+        grown = min(1.0, step / self.optimisation.curriculum_steps) if self.optimisation.curriculum_steps else 1.0
+        low = math.exp(math.log(high) + grown * (math.log(low) - math.log(high)))
+        draw = torch.Generator().manual_seed(step)
+        position = int(torch.randint(KEEP_RATIO_STEPS, (1,), generator=draw)) / (KEEP_RATIO_STEPS - 1)
+        return round(math.exp(math.log(high) + position * (math.log(low) - math.log(high))), 2)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        image, target = batch
+        tokens = self.network.complete(self.network.encode(image, self.keep_ratio(self.global_step)))
+        loss = self.loss(self.network.decode(image, tokens), target)
+        self.log("train/loss", loss.detach())
+        if self.optimisation.token_loss:
+            fractions = patch_label_fractions(
+                target, self.network.config["patch_size"], self.network.config["out_channels"]
+            )
+            token_loss = F.kl_div(self.token_head(tokens).float().log_softmax(-1), fractions, reduction="none").sum(-1).mean()
+            self.log("train/token_loss", token_loss.detach())
+            loss = loss + self.optimisation.token_loss * token_loss
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        image, target = batch
+        logits = sliding_window_inference(
+            image,
+            self.network.img_size,
+            1,
+            lambda window: self.network(window, self.validation.keep_ratio),
+            overlap=self.validation.overlap,
+            mode="gaussian",
+        )
+        predicted = logits.argmax(dim=1)
+        channels = len(self.label_names) + 1
+        both = torch.bincount(target[predicted == target], minlength=channels)
+        counts = torch.stack((both, torch.bincount(predicted.reshape(-1), minlength=channels), torch.bincount(target.reshape(-1), minlength=channels)))
+        self._overlap += counts[:, 1:].to(self._overlap)
+
+    def on_validation_epoch_end(self) -> None:
+        hit, predicted, present = self._overlap
+        dice = 2 * hit / (predicted + present)
+        for name, value in zip(self.label_names, dice.tolist(), strict=True):
+            self.log(f"dice/{name}", value)
+        self.log("val/dice", dice.nanmean(), prog_bar=True)
+        self._overlap.zero_()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        s = self.optimisation
+        decayed = [p for p in self.parameters() if p.ndim > 1]
+        others = [p for p in self.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": s.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimiser = torch.optim.AdamW(groups, lr=s.learning_rate, betas=(0.9, 0.95))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Warm-up, constant, linear cool-down: the constant part lets a run be prolonged after the fact."""
+        s = self.optimisation
+        warm = min(1.0, (step + 1) / max(1, s.warmup_steps))
+        remaining = max(0, s.steps - step) / max(1.0, s.cooldown * s.steps)
+        return warm * min(1.0, remaining)

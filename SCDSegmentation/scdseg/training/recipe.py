@@ -1,0 +1,147 @@
+"""Recipes: everything a training run depends on, in one YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from scdseg.errors import InputError
+from scdseg.training.synthesis import SynthesisSettings
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Where the label maps are and how they become training data; ``spacing`` in mm."""
+
+    root: str
+    labels: str
+    spacing: tuple[float, float, float]
+    pattern: str = "*.nii.gz"
+    validation: tuple[str, ...] = ()
+    workers: int = 1
+    merge: dict[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class OptimisationSettings:
+    """AdamW with warm-up, a constant rate and a linear cool-down; the recipe's comments say what each value does."""
+
+    steps: int
+    learning_rate: float
+    batch_size: int = 1
+    weight_decay: float = 0.05
+    warmup_steps: int = 200
+    cooldown: float = 0.3
+    gradient_clip: float = 1.0
+    keep_ratio: tuple[float, float] = (0.1, 1.0)
+    curriculum_steps: int = 0
+    token_loss: float = 0.0
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """How often and how the held-out heads are segmented."""
+
+    every_steps: int = 500
+    scans: int = 1
+    keep_ratio: float = 0.25
+    overlap: float = 0.25
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What the bundle says about the model beyond its weights."""
+
+    description: str
+    channels: tuple[str, ...]
+    intensity: tuple[dict[str, Any], ...]
+    overlap: float = 0.5
+    keep_ratio_range: tuple[float, float] = (0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run. ``directory`` is the recipe file's folder, which its relative file names start from."""
+
+    name: str
+    seed: int
+    network: dict[str, Any]
+    data: DataSettings
+    synthesis: SynthesisSettings
+    optimisation: OptimisationSettings
+    validation: ValidationSettings
+    export: ExportSettings
+    directory: Path
+
+
+def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
+    """Read a recipe file, or a shipped one by its name; ``overrides`` maps dotted keys (``data.root``) to YAML values.
+
+    Raises:
+        InputError: for a file that is not there or not a recipe, and for unknown or missing keys, which it names.
+    """
+    file = Path(path)
+    if not file.is_file() and (RECIPES / f"{path}.yaml").is_file():
+        file = RECIPES / f"{path}.yaml"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as a YAML recipe ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a recipe is a YAML mapping; see the shipped recipes in {RECIPES}")
+    for key, value in (overrides or {}).items():
+        _override(content, key, yaml.safe_load(value), file)
+    content["directory"] = file.resolve().parent
+    return recipe_from_dict(content, str(path))
+
+
+def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
+    """A recipe from nested mappings, as read from YAML or kept in a checkpoint."""
+    sections = {
+        "data": DataSettings,
+        "synthesis": SynthesisSettings,
+        "optimisation": OptimisationSettings,
+        "validation": ValidationSettings,
+        "export": ExportSettings,
+    }
+    values = dict(content)
+    for name, section in sections.items():
+        values[name] = _build(section, values.get(name) or {}, f"{origin}: {name}")
+    return _build(Recipe, values, origin)
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: should be a mapping, not {values!r}")
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise InputError(f"{where}: {missing[0]!r} is missing")
+    return kind(**{name: _plain(value) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    return tuple(_plain(item) for item in value) if isinstance(value, list) else value
+
+
+def _override(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
+    *parents, last = key.split(".")
+    place: Any = content
+    for parent in parents:
+        place = place.get(parent) if isinstance(place, dict) else None
+    if not isinstance(place, dict):
+        raise InputError(f"{file}: has no section for --{key}")
+    place[last] = value

@@ -1,0 +1,84 @@
+"""Train a recipe: data, module and Lightning's trainer put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from scdseg.errors import InputError
+from scdseg.training.data import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
+from scdseg.training.module import SegmentationModule
+from scdseg.training.recipe import Recipe
+from scdseg.training.synthesis import ScanSynthesiser
+
+
+def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "auto") -> Path:
+    """Run a recipe and return its last checkpoint.
+
+    Args:
+        recipe: what to train.
+        output: folder for checkpoints (``last.ckpt``), CSV and TensorBoard logs.
+        resume: go on from ``last.ckpt`` in ``output``.
+        device: Lightning accelerator: ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"mps"``.
+
+    Raises:
+        InputError: for label maps, windows or checkpoints that cannot be used, before training starts.
+    """
+    last = output / "last.ckpt"
+    if resume and not last.is_file():
+        raise InputError(f"{last}: there is no checkpoint to resume from; start without --resume")
+    if last.is_file() and not resume:
+        raise InputError(f"{last}: the folder holds a run already; add --resume or choose another --output")
+    pl.seed_everything(recipe.seed)
+    scheme, heads, held_out = read_heads(recipe)
+    try:
+        module = SegmentationModule(
+            {**recipe.network, "out_channels": scheme.channels},
+            recipe.optimisation,
+            recipe.validation,
+            [entry["name"] for entry in scheme.entries],
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{recipe.name}: network: {error}") from error
+    batch = recipe.optimisation.batch_size
+    first = torch.load(last, map_location="cpu", weights_only=True)["global_step"] * batch if resume else 0
+    synthesiser = ScanSynthesiser(scheme, module.network.img_size, recipe.data.spacing, recipe.synthesis)
+    scans = SyntheticScans(heads, synthesiser, recipe.seed, first, recipe.optimisation.curriculum_steps * batch)
+    whole = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
+    trainer = _trainer(recipe, output, device, validate=bool(held_out))
+    trainer.fit(
+        module,
+        DataLoader(scans, batch_size=batch, num_workers=recipe.data.workers),
+        DataLoader(whole, batch_size=1) if held_out else None,
+        ckpt_path=last if resume else None,
+        weights_only=True,
+    )
+    return last
+
+
+def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Trainer:
+    output.mkdir(parents=True, exist_ok=True)
+    every = recipe.validation.every_steps
+    return pl.Trainer(
+        accelerator=device,
+        devices=1,
+        max_steps=recipe.optimisation.steps,
+        precision=recipe.optimisation.precision,  # type: ignore[arg-type]
+        gradient_clip_val=recipe.optimisation.gradient_clip,
+        val_check_interval=every if validate else None,
+        check_val_every_n_epoch=None if validate else 1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        default_root_dir=output,
+        logger=[CSVLogger(output, name="csv", version=""), TensorBoardLogger(output, name="tensorboard", version="")],
+        callbacks=[
+            ModelCheckpoint(output, filename="{step}", every_n_train_steps=every, save_top_k=1, save_last=True, enable_version_counter=False),
+            LearningRateMonitor("step"),
+            TQDMProgressBar(refresh_rate=20),
+        ],
+    )
