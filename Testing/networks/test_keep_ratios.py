@@ -72,9 +72,9 @@ def test_every_score_predictor_that_has_a_choice_gets_gradient(
             assert all(gradient.abs().max() > 0 for gradient in gradients[2:])
 
 
-def test_tokens_kept_per_stage_multiply_and_never_reach_zero() -> None:
+def test_tokens_kept_per_stage_multiply_and_stages_never_starve() -> None:
     assert keep_counts(1728, [0.1] * 3) == [172, 17, 1]
-    assert keep_counts(4, [0.01] * 3) == [1, 1, 1]
+    assert keep_counts(4, [0.01] * 3) == [1, 1, 0]  # CLS goes on alone, as in the authors' code
     assert keep_counts(4096, [0.25] * 3) == [1024, 256, 64]
     assert keep_counts(27, [1.0] * 3) == [27, 27, 27]
 

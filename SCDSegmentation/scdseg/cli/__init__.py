@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 
 from scdseg import __version__
 from scdseg.errors import Cancelled, ScdsegError
@@ -27,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
-        import_module(f"scdseg.cli.{command}").add_parser(subparsers)
+        if find_spec(f"scdseg.cli.{command}"):
+            import_module(f"scdseg.cli.{command}").add_parser(subparsers)
     for subparser in subparsers.choices.values():
         # Without a default, a --debug before the command is not reset by the command's parser.
         subparser.add_argument(
@@ -45,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 for an error of the program, 2 for one of the input or the machine, 130 if cancelled.
     """
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    args, rest = parser.parse_known_args(arguments)
+    args.rest = rest
+    if rest and not getattr(args, "takes_overrides", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if not args.debug:
         # Libraries warn of their own internals; what concerns the user is in reports and messages.
         warnings.simplefilter("ignore")

@@ -58,7 +58,7 @@ class Patch16Decoder(nn.Module):
         self.output = UnetOutBlock(3, f, out_channels)
 
     def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
         x = self.up4(last, self.skip4(skips[2]))
         x = self.up3(x, self.skip3(skips[1]))
         x = self.up2(x, self.skip2(skips[0]))
@@ -66,7 +66,7 @@ class Patch16Decoder(nn.Module):
 
 
 class Patch8FullDecoder(nn.Module):
-    """Patches of 8 voxels with a bottleneck at 1/16: skip 4 is read at token resolution. The published costs are for this one."""
+    """Patches of 8 voxels with a bottleneck at 1/16; the published costs are for this one."""
 
     dense_skips = (3, 6, 9)
 
@@ -86,7 +86,7 @@ class Patch8FullDecoder(nn.Module):
         self.output = UnetOutBlock(3, f, out_channels)
 
     def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
         skip4 = self.skip4(skips[2])
         risen = self.up4.transp_conv(self.bottleneck(last))
         # A grid with an odd axis comes back one token longer than it was.
@@ -114,7 +114,7 @@ class Patch8ShallowDecoder(nn.Module):
         self.output = UnetOutBlock(3, f, out_channels)
 
     def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip maps and the last map (B, C, *grid) → logits (B, out_channels, *img_size)."""
+        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
         x = self.up3(last, self.skip3(skips[1]))
         x = self.up2(x, self.skip2(skips[0]))
         return self.output(self.up1(x, self.skip1(image)))

@@ -14,7 +14,7 @@ from scdseg.networks.transformer import transformer_blocks
 
 
 class SparseEncoding(NamedTuple):
-    """Token groups in the order of pruning: group g < S was pruned at stage g + 1, the last was kept to the end and starts with CLS."""
+    """Token groups in the order of pruning: group g < S pruned at stage g + 1, the last kept, with CLS first."""
 
     groups: list[Tensor]  # each (B, n_g, C)
     positions: list[Tensor]  # each (B, n_g) int64 in 0…L, where 0 is CLS

@@ -11,10 +11,12 @@ STEMS = ("linear", "convolutional")
 
 
 class PatchEmbedding(nn.Module):
-    """Cut an image into cubes of ``patch_size`` voxels and make each a token; put the CLS token first and add learned positions.
+    """Cut an image into cubes of ``patch_size`` voxels and make each a token; put the CLS token first and add learned
+    positions.
 
-    ``stem="linear"`` is the paper's strided convolution (kernel = stride = patch). ``stem="convolutional"`` reaches the same grid by
-    stride-2 3×3×3 convolutions, which trains faster from scratch (Xiao et al., *Early convolutions help transformers see better*, 2021).
+    ``stem="linear"`` is the paper's strided convolution (kernel = stride = patch). ``stem="convolutional"`` reaches the
+    same grid by stride-2 3×3×3 convolutions, which trains faster from scratch (Xiao et al., *Early convolutions help
+    transformers see better*, 2021).
 
     Args:
         in_channels: image channels.

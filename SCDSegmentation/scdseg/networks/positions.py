@@ -9,7 +9,8 @@ from torch import Tensor
 def sine_cosine_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     """Sine-cosine position of every token behind a zero row for CLS: (1, L + 1, width), tokens in row-major order.
 
-    Each axis takes ``width / 6`` frequencies ``10000^(−i / (width / 6))``; channels are sin h, cos h, sin w, cos w, sin d, cos d.
+    Each axis takes ``width / 6`` frequencies ``10000^(−i / (width / 6))``; channels are sin h, cos h, sin w, cos w, sin
+    d, cos d.
 
     Raises:
         ValueError: if ``width`` is not divisible by 6.

@@ -1,4 +1,4 @@
-"""Soft-topK token pruning (STP), section 3.1 of the paper: a learned score for every token, and the top K of them kept."""
+"""Soft-topK token pruning (STP), section 3.1 of the paper: every token gets a learned score, the top K are kept."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ class PrunedTokens(NamedTuple):
 class SoftTopKPruning(nn.Module):
     """Keep the K best-scored tokens; in training, let gradients reach the scores by a straight-through soft top-K.
 
-    Training adds Gumbel noise to the scores, takes the hard top K of their softmax and multiplies kept tokens by ``policy`` and pruned
-    ones by ``1 − policy`` with ``policy = hard + soft − stop_gradient(soft)``: factors of one that carry gradient. The policies of
-    earlier stages multiply a token that is kept again, so a stage also learns from what its survivors did later.
+    Training adds Gumbel noise to the scores, takes the hard top K of their softmax and multiplies kept tokens by
+    ``policy`` and pruned ones by ``1 − policy`` with ``policy = hard + soft − stop_gradient(soft)``: factors of one
+    that carry gradient. The policies of earlier stages multiply a token that is kept again, so a stage also learns from
+    what its survivors did later.
 
     Args:
         width: token width C.
@@ -92,7 +93,8 @@ class SoftTopKPruning(nn.Module):
 def keep_counts(token_count: int, keep_ratios: Sequence[float]) -> list[int]:
     """Patch tokens left after each stage: ``int(L_s · ratio)`` of those that reached it.
 
-    Where rounding would leave none, one is kept for the stages still to come; behind the last stage CLS may go on alone.
+    Where rounding would leave none, one is kept for the stages still to come; behind the last stage CLS may go on
+    alone.
     """
     counts: list[int] = []
     for stage, ratio in enumerate(keep_ratios, start=1):

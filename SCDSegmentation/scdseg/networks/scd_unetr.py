@@ -25,10 +25,12 @@ class TokenTrace(NamedTuple):
 
 
 class SCDUNETR(nn.Module):
-    """Segmentation with a sparse-token vision transformer (Zhou et al., *Token Sparsification for Faster Medical Image Segmentation*).
+    """Segmentation with a sparse-token vision transformer (Zhou et al., *Token Sparsification for Faster Medical Image
+    Segmentation*).
 
-    A ViT scores its patch tokens after the blocks ``prune_after`` and keeps a share of them (STP), token assembly completes the map
-    (MTA), a UNETR decoder turns it into logits. The keep ratio is a property of the call, not of the weights.
+    A ViT scores its patch tokens after the blocks ``prune_after`` and keeps a share of them (STP), token assembly
+    completes the map (MTA), a UNETR decoder turns it into logits. The keep ratio is a property of the call, not of the
+    weights.
 
     Args:
         in_channels: image channels.
@@ -130,9 +132,7 @@ class SCDUNETR(nn.Module):
 
     def encode(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> SparseEncoding:
         """Token groups of windows (B, in_channels, *img_size) by the stage they reached."""
-        ratios = stage_keep_ratios(
-            self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after)
-        )
+        ratios = stage_keep_ratios(self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after))
         return self.encoder(x, ratios)
 
     def complete(self, encoding: SparseEncoding) -> Tensor:

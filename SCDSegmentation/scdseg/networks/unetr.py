@@ -14,10 +14,11 @@ from scdseg.networks.transformer import init_transformer_weights, transformer_bl
 
 
 class UNETR(nn.Module):
-    """UNETR (Hatamizadeh et al., 2022) on the blocks of :class:`~scdseg.networks.SCDUNETR`: what its speed is measured against.
+    """UNETR (Hatamizadeh et al., 2022) on the blocks of :class:`~scdseg.networks.SCDUNETR`: what its speed is measured
+    against.
 
-    Arguments are those of ``SCDUNETR`` less pruning and assembly. ``num_layers`` must reach the last skip of the decoder (10 blocks for
-    the full decoders, 9 for the shallow one).
+    Arguments are those of ``SCDUNETR`` less pruning and assembly. ``num_layers`` must reach the last skip of the
+    decoder (10 blocks for the full decoders, 9 for the shallow one).
     """
 
     def __init__(

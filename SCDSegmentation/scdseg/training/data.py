@@ -17,7 +17,8 @@ from scdseg.training.synthesis import ScanSynthesiser
 
 
 class SyntheticScans(IterableDataset[tuple[Tensor, Tensor]]):
-    """Scan after scan of random heads. Scan number n depends on the seed and n alone, so a resumed run goes on where it stopped.
+    """Scan after scan of random heads. Scan number n depends on the seed and n alone, so a resumed run goes on where it
+    stopped.
 
     Args:
         heads: label maps to draw from.

@@ -20,7 +20,8 @@ class LabelScheme:
     """How raw label values become tissues to paint and channels to predict.
 
     Attributes:
-        entries: the model's labels as its bundle lists them (value, name, colour, codes, ``mirror``), channel = position + 1.
+        entries: the model's labels as its bundle lists them (value, name, colour, codes, ``mirror``), channel =
+            position + 1.
         merge: raw value → model label value, for small structures that have no label of their own.
         tissues: raw values that exist in the maps, ascending; a label map is stored as indices into this list.
     """
@@ -54,7 +55,7 @@ class LabelScheme:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """One head: tissue indices (X, Y, Z) uint8 in RAS+ order, its voxel size in mm and the centre of its brain in voxels."""
+    """One head: tissue indices (X, Y, Z) uint8 in RAS+ order, voxel size in mm, centre of the brain in voxels."""
 
     name: str
     tissues: Tensor
@@ -71,7 +72,9 @@ def read_label_entries(path: Path) -> tuple[dict[str, Any], ...]:
     return entries
 
 
-def load_label_maps(files: list[Path], entries: tuple[dict[str, Any], ...], merge: dict[int, int]) -> tuple[LabelScheme, list[LabelMap]]:
+def load_label_maps(
+    files: list[Path], entries: tuple[dict[str, Any], ...], merge: dict[int, int]
+) -> tuple[LabelScheme, list[LabelMap]]:
     """Read label maps (NIfTI) and the scheme that covers them all.
 
     Raises:
@@ -84,9 +87,13 @@ def load_label_maps(files: list[Path], entries: tuple[dict[str, Any], ...], merg
             image = nib.as_closest_canonical(nib.load(file))
             arrays.append(np.asarray(image.dataobj))
         except Exception as error:
-            raise InputError(f"{file}: cannot be read as a NIfTI label map ({error}); replace it or take it off the list") from error
+            raise InputError(
+                f"{file}: cannot be read as a NIfTI label map ({error}); replace it or take it off the list"
+            ) from error
         if arrays[-1].ndim != 3 or not np.issubdtype(arrays[-1].dtype, np.integer):
-            raise InputError(f"{file}: a label map is a 3-D image of whole numbers; this is {arrays[-1].ndim}-D {arrays[-1].dtype}")
+            raise InputError(
+                f"{file}: a label map is a 3-D image of whole numbers; this is {arrays[-1].ndim}-D {arrays[-1].dtype}"
+            )
         spacings.append(np.asarray(image.header.get_zooms()[:3], dtype=np.float32))
     values = [np.unique(array) for array in arrays]
     tissues = tuple(int(v) for v in np.unique(np.concatenate(values)))

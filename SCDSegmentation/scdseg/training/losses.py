@@ -10,8 +10,9 @@ from torch.nn import functional as F
 class DiceCrossEntropyLoss(nn.Module):
     """Soft Dice over the labels that a batch holds, plus cross-entropy.
 
-    Equal to MONAI's ``DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=False)`` over the labels present, but
-    without the one-hot volumes: at 33 channels those take more time and memory than the decoder's last block.
+    Equal to MONAI's ``DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=False)`` over the
+    labels present, but without the one-hot volumes: at 33 channels those take more time and memory than the decoder's
+    last block.
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ class DiceCrossEntropyLoss(nn.Module):
 
 
 def patch_label_fractions(target: Tensor, patch_size: int, channels: int) -> Tensor:
-    """Share of every channel in every patch: target (B, X, Y, Z) int64 → (B, L, channels), patches in row-major order."""
+    """Share of every channel in every patch: target (B, X, Y, Z) int64 → (B, L, channels), patches row-major."""
     batch = target.shape[0]
     grid = [n // patch_size for n in target.shape[1:]]
     patches = target.view(batch, grid[0], patch_size, grid[1], patch_size, grid[2], patch_size)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,8 +15,8 @@ from scdseg.networks import SCDUNETR
 from scdseg.training.losses import DiceCrossEntropyLoss, patch_label_fractions
 from scdseg.training.recipe import OptimisationSettings, ValidationSettings
 
-# A few ratios instead of a continuum: every new token count costs the convolution and matrix libraries a set-up.
-KEEP_RATIO_STEPS = 7
+# A ladder instead of a continuum: every new token count costs the matrix libraries a set-up.
+KEEP_RATIOS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
 
 class SegmentationModule(pl.LightningModule):
@@ -28,6 +28,8 @@ class SegmentationModule(pl.LightningModule):
         validation: the recipe's settings.
         label_names: names of channels 1, 2, …
     """
+
+    overlap: Tensor
 
     def __init__(
         self,
@@ -42,18 +44,18 @@ class SegmentationModule(pl.LightningModule):
         self.validation = validation
         self.label_names = label_names
         self.loss = DiceCrossEntropyLoss()
-        # Predicts each patch's label fractions from its completed token: supervision that reaches the encoder past the decoder.
+        # Predicts each patch's label fractions from its completed token: supervision that reaches the encoder past the
+        # decoder.
         self.token_head = nn.Linear(self.network.config["hidden_size"], self.network.config["out_channels"])
-        self.register_buffer("_overlap", torch.zeros(3, len(label_names)), persistent=False)
+        self.register_buffer("overlap", torch.zeros(3, len(label_names)), persistent=False)
 
     def keep_ratio(self, step: int) -> float:
-        """Keep ratio of a step: log-uniform in the recipe's range, whose lower end is reached with the curriculum's."""
+        """Keep ratio of a step, drawn from a ladder whose lower end comes into reach with the curriculum."""
         low, high = self.optimisation.keep_ratio
         grown = min(1.0, step / self.optimisation.curriculum_steps) if self.optimisation.curriculum_steps else 1.0
-        low = math.exp(math.log(high) + grown * (math.log(low) - math.log(high)))
-        draw = torch.Generator().manual_seed(step)
-        position = int(torch.randint(KEEP_RATIO_STEPS, (1,), generator=draw)) / (KEEP_RATIO_STEPS - 1)
-        return round(math.exp(math.log(high) + position * (math.log(low) - math.log(high))), 2)
+        reach = high * (low / high) ** grown
+        ladder = [ratio for ratio in KEEP_RATIOS if reach <= ratio <= high] or [high]
+        return ladder[int(torch.randint(len(ladder), (1,), generator=torch.Generator().manual_seed(step)))]
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         image, target = batch
@@ -64,7 +66,9 @@ class SegmentationModule(pl.LightningModule):
             fractions = patch_label_fractions(
                 target, self.network.config["patch_size"], self.network.config["out_channels"]
             )
-            token_loss = F.kl_div(self.token_head(tokens).float().log_softmax(-1), fractions, reduction="none").sum(-1).mean()
+            token_loss = (
+                F.kl_div(self.token_head(tokens).float().log_softmax(-1), fractions, reduction="none").sum(-1).mean()
+            )
             self.log("train/token_loss", token_loss.detach())
             loss = loss + self.optimisation.token_loss * token_loss
         return loss
@@ -82,18 +86,24 @@ class SegmentationModule(pl.LightningModule):
         predicted = logits.argmax(dim=1)
         channels = len(self.label_names) + 1
         both = torch.bincount(target[predicted == target], minlength=channels)
-        counts = torch.stack((both, torch.bincount(predicted.reshape(-1), minlength=channels), torch.bincount(target.reshape(-1), minlength=channels)))
-        self._overlap += counts[:, 1:].to(self._overlap)
+        counts = torch.stack(
+            (
+                both,
+                torch.bincount(predicted.reshape(-1), minlength=channels),
+                torch.bincount(target.reshape(-1), minlength=channels),
+            )
+        )
+        self.overlap += counts[:, 1:].to(self.overlap)
 
     def on_validation_epoch_end(self) -> None:
-        hit, predicted, present = self._overlap
+        hit, predicted, present = self.overlap
         dice = 2 * hit / (predicted + present)
         for name, value in zip(self.label_names, dice.tolist(), strict=True):
             self.log(f"dice/{name}", value)
         self.log("val/dice", dice.nanmean(), prog_bar=True)
-        self._overlap.zero_()
+        self.overlap.zero_()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         s = self.optimisation
         decayed = [p for p in self.parameters() if p.ndim > 1]
         others = [p for p in self.parameters() if p.ndim <= 1]

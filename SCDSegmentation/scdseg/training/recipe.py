@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,6 +63,10 @@ class ExportSettings:
     intensity: tuple[dict[str, Any], ...]
     overlap: float = 0.5
     keep_ratio_range: tuple[float, float] = (0.1, 1.0)
+    crop_foreground: bool = False
+    modality: str = "MR"
+    authors: str = "not stated"
+    copyright: str = "not stated"
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,21 @@ def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
     for name, section in sections.items():
         values[name] = _build(section, values.get(name) or {}, f"{origin}: {name}")
     return _build(Recipe, values, origin)
+
+
+def save_recipe(recipe: Recipe, directory: Path) -> None:
+    """Write ``recipe.yaml`` and its labels into a run's folder, so that the folder says all about the run."""
+    content = {key: value for key, value in asdict(recipe).items() if key != "directory"}
+    labels = recipe.directory / recipe.data.labels
+    content["data"]["labels"] = "labels.json"
+    (directory / "labels.json").write_text(labels.read_text(encoding="utf-8"), encoding="utf-8")
+    (directory / "recipe.yaml").write_text(yaml.safe_dump(_lists(content), sort_keys=False), encoding="utf-8")
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 T = TypeVar("T")

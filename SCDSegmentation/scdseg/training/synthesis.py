@@ -1,8 +1,8 @@
 """Synthetic scans from label maps: domain randomisation after Billot et al., *SynthSeg*, Medical Image Analysis 2023.
 
-One head becomes a scan of random contrast, shape, resolution and artefacts, cut to the training window straight away: the label map is
-sampled once through an affine and a coarse random displacement field, means and deviations come from look-up tables. That costs
-milliseconds, where deforming the full volume first costs seconds.
+One head becomes a scan of random contrast, shape, resolution and artefacts, cut to the training window straight away:
+the label map is sampled once through an affine and a coarse random displacement field, means and deviations come from
+look-up tables. That costs milliseconds, where deforming the full volume first costs seconds.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from scdseg.training.label_maps import LabelMap, LabelScheme
 
 @dataclass(frozen=True)
 class SynthesisSettings:
-    """Ranges of what is drawn for every scan. Intensities: 0 is air and about 1 the brightest tissue; lengths in mm, angles in degrees.
+    """Ranges of what is drawn for every scan. Intensities: 0 is air and about 1 the brightest tissue; lengths in mm,
+    angles in degrees.
 
-    ``contrast`` maps a raw label value to the mean of its tissue and that mean's standard deviation between scans; with probability
-    ``random_contrast`` (and for values not listed) the mean is uniform in [0, 1] instead. ``fluid`` lists the raw values of the fluid
-    around the brain, which brain extraction removes half of the time.
+    ``contrast`` maps a raw label value to the mean of its tissue and that mean's standard deviation between scans; with
+    probability ``random_contrast`` (and for values not listed) the mean is uniform in [0, 1] instead. ``fluid`` lists
+    the raw values of the fluid around the brain, which brain extraction removes half of the time.
     """
 
     contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -94,9 +95,7 @@ class ScanSynthesiser:
     def _coordinates(self, head: LabelMap, mirrored: bool, strength: float, generator: torch.Generator) -> Tensor:
         """Voxel coordinates (*window, 3) in the head for every voxel of the window."""
         s = self.settings
-        matrix = _random_affine(
-            s.rotation * strength, s.scaling * strength, s.shear * strength, generator
-        )
+        matrix = _random_affine(s.rotation * strength, s.scaling * strength, s.shear * strength, generator)
         if mirrored:
             matrix = torch.diag(torch.tensor([-1.0, 1.0, 1.0])) @ matrix
         offset = s.offset * (2 * torch.rand(3, generator=generator) - 1)
@@ -135,7 +134,8 @@ class ScanSynthesiser:
             image = self._thicken(image, generator)
         image = image + self._between(s.noise, generator) * torch.randn(self.window, generator=generator)
         image = image.clamp(min=0)
-        # The bundle scales by percentiles of the whole volume; a window of it sees other tails, hence the random factor.
+        # The bundle scales by percentiles of the whole volume; a window of it sees other tails, hence the random
+        # factor.
         top = torch.quantile(image[::3, ::3, ::3][image[::3, ::3, ::3] > 0.02], 0.99) if image.max() > 0.02 else 1.0
         factor = self._between((0.75, 1.1), generator)
         image = (image / top * factor).clamp(0, 1)
@@ -159,7 +159,7 @@ class ScanSynthesiser:
 
 
 def _random_affine(rotation: float, scaling: float, shear: float, generator: torch.Generator) -> Tensor:
-    """(3, 3) matrix of random rotations (degrees) about the three axes, scalings and shears, each uniform around none."""
+    """(3, 3) matrix of random rotations (degrees) about the three axes, scalings and shears, all uniform."""
     draw = 2 * torch.rand(9, generator=generator) - 1
     matrix = torch.diag(1 + scaling * draw[3:6])
     matrix[0, 1], matrix[0, 2], matrix[1, 2] = (shear * draw[6:9]).tolist()
@@ -173,7 +173,7 @@ def _random_affine(rotation: float, scaling: float, shear: float, generator: tor
 
 
 def _sample(tissues: Tensor, coordinates: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean intensity with partial volume (trilinear) and nearest tissue index at voxel coordinates (*window, 3); air outside."""
+    """Mean intensity (trilinear) and tissue index (nearest) at voxel coordinates (*window, 3); air outside."""
     size = torch.tensor(tissues.shape)
     low = coordinates.amin((0, 1, 2)).floor().long().clamp(min=0).minimum(size - 2)
     high = (coordinates.amax((0, 1, 2)).ceil().long() + 1).maximum(low + 2).minimum(size)
@@ -181,7 +181,9 @@ def _sample(tissues: Tensor, coordinates: Tensor, means: Tensor) -> tuple[Tensor
     local = coordinates - low
     scaled = 2 * local / (high - low - 1) - 1
     volume = means[crop.long()][None, None]
-    image = F.grid_sample(volume, scaled.flip(-1)[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0, 0]
+    image = F.grid_sample(volume, scaled.flip(-1)[None], mode="bilinear", padding_mode="zeros", align_corners=True)[
+        0, 0
+    ]
     nearest = local.round().long()
     inside = ((nearest >= 0) & (nearest < high - low)).all(-1)
     nearest = nearest.clamp(min=0).minimum(high - low - 1)

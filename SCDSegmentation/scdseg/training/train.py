@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from scdseg.errors import InputError
 from scdseg.training.data import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
 from scdseg.training.module import SegmentationModule
-from scdseg.training.recipe import Recipe
+from scdseg.training.recipe import Recipe, save_recipe
 from scdseg.training.synthesis import ScanSynthesiser
 
 
@@ -50,6 +50,8 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
     synthesiser = ScanSynthesiser(scheme, module.network.img_size, recipe.data.spacing, recipe.synthesis)
     scans = SyntheticScans(heads, synthesiser, recipe.seed, first, recipe.optimisation.curriculum_steps * batch)
     whole = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
+    output.mkdir(parents=True, exist_ok=True)
+    save_recipe(recipe, output)
     trainer = _trainer(recipe, output, device, validate=bool(held_out))
     trainer.fit(
         module,
@@ -62,7 +64,6 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
 
 
 def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Trainer:
-    output.mkdir(parents=True, exist_ok=True)
     every = recipe.validation.every_steps
     return pl.Trainer(
         accelerator=device,
@@ -77,7 +78,14 @@ def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Tr
         default_root_dir=output,
         logger=[CSVLogger(output, name="csv", version=""), TensorBoardLogger(output, name="tensorboard", version="")],
         callbacks=[
-            ModelCheckpoint(output, filename="{step}", every_n_train_steps=every, save_top_k=1, save_last=True, enable_version_counter=False),
+            ModelCheckpoint(
+                output,
+                filename="{step}",
+                every_n_train_steps=every,
+                save_top_k=1,
+                save_last=True,
+                enable_version_counter=False,
+            ),
             LearningRateMonitor("step"),
             TQDMProgressBar(refresh_rate=20),
         ],
