@@ -11,56 +11,20 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 
-from scdseg.bundle import Code, Intensity, Label, write_bundle
+from scdseg.bundle import Bundle
 from scdseg.cli import main
 from scdseg.errors import InputError
 from scdseg.evaluation import evaluate
 from scdseg.evaluation.mapping import read_mapping
 from scdseg.inference import segment
-from scdseg.networks import SCDUNETR
 
-TISSUE = Code("SCT", "85756007", "Tissue")
-AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = SCDUNETR(
-        in_channels=1,
-        out_channels=3,
-        img_size=(16, 16, 16),
-        feature_size=4,
-        hidden_size=24,
-        mlp_dim=48,
-        num_layers=3,
-        num_heads=2,
-        prune_after=(1, 2),
-        assembly_size=12,
-        assembly_heads=2,
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    write_bundle(
-        folder,
-        network,
-        name="Tiny",
-        description="Untrained",
-        channels=("T1",),
-        labels=[
-            Label(5, "one", (255, 0, 0), TISSUE, TISSUE, None, None, 1),
-            Label(9, "two", (0, 255, 0), TISSUE, TISSUE, None, None, 2),
-        ],
-        activation="softmax",
-        orientation="RAS",
-        spacing=(1.0, 1.0, 2.0),
-        intensity=[Intensity("zscore", {"nonzero": False})],
-        overlap=0.5,
-        keep_ratio=0.5,
-        keep_ratio_range=(0.1, 1.0),
-    )
-    return folder
+def model(tiny_bundle: Bundle) -> Path:
+    return tiny_bundle.path
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +40,7 @@ def reference(model: Path, image: Path, tmp_path_factory: pytest.TempPathFactory
     """What the model itself says at keep ratio 0.5."""
     path = tmp_path_factory.mktemp("reference") / "reference.nii.gz"
     labels = segment(image, model=str(model), keep_ratio=0.5, device="cpu").labels.array
-    assert {5, 9} <= set(np.unique(labels))
+    assert {2, 17} <= set(np.unique(labels))
     nib.save(nib.Nifti1Image(labels, AFFINE), path)
     return path
 
@@ -93,31 +57,31 @@ def labels_of(path: Path) -> np.ndarray:
 def test_own_labels_as_reference_agree_at_their_keep_ratio_only(model: Path, image: Path, reference: Path) -> None:
     evaluation = evaluate([image], model, reference, keep_ratios=(0.5, 0.1), device="cpu")
     assert [(row.keep_ratio, row.name) for row in evaluation.rows] == [
-        (0.5, "one"), (0.5, "two"), (0.1, "one"), (0.1, "two"),
+        (0.5, "white matter"), (0.5, "hippocampus"), (0.1, "white matter"), (0.1, "hippocampus"),
     ]  # fmt: skip
     assert evaluation.mean_dice(0.5) == 1
     assert evaluation.mean_dice(0.1) < 1
     first = evaluation.rows[0]
     assert first.hd95_mm == 0
-    assert first.volume_ml == first.reference_ml == pytest.approx((labels_of(reference) == 5).sum() * 0.002)
+    assert first.volume_ml == first.reference_ml == pytest.approx((labels_of(reference) == 2).sum() * 0.012)
 
 
 def test_a_mapping_renames_the_reference_and_leaves_out_what_it_lacks(
     model: Path, image: Path, reference: Path, tmp_path: Path
 ) -> None:
-    theirs = np.where(labels_of(reference) == 5, 77, np.where(labels_of(reference) == 9, 3, 0))
+    theirs = np.where(labels_of(reference) == 2, 77, np.where(labels_of(reference) == 17, 3, 0))
     renamed = save_labels(tmp_path / "renamed.nii.gz", theirs)
-    evaluation = evaluate([image], model, renamed, {77: 5}, keep_ratios=[0.5], device="cpu")
-    assert [(row.value, row.dice) for row in evaluation.rows] == [(5, 1.0)]
+    evaluation = evaluate([image], model, renamed, {77: 2}, keep_ratios=[0.5], device="cpu")
+    assert [(row.value, row.dice) for row in evaluation.rows] == [(2, 1.0)]
 
 
 @pytest.mark.parametrize(
     ("make_reference", "mapping", "message"),
     [
         (lambda a: (a[:-1], AFFINE), None, "voxels"),
-        (lambda a: (a, np.diag([1.0, 1.0, 2.1, 1.0])), None, "resample"),
-        (lambda a: (a // 5 * 20, AFFINE), None, "none of the labels"),
-        (lambda a: (a, AFFINE), {5: 4}, "no labels of the model"),
+        (lambda a: (a, np.diag([2.0, 2.0, 3.1, 1.0])), None, "resample"),
+        (lambda a: (a * 5, AFFINE), None, "none of the labels"),
+        (lambda a: (a, AFFINE), {2: 4}, "no labels of the model"),
     ],
     ids=["other shape", "other spacing", "other values", "mapping to nowhere"],
 )
@@ -155,7 +119,7 @@ def test_the_command_writes_a_table_and_prints_json(
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["keep_ratio"], row["name"]) for row in rows] == [
-        ("1", "one"), ("1", "two"), ("0.5", "one"), ("0.5", "two"),
+        ("1", "white matter"), ("1", "hippocampus"), ("0.5", "white matter"), ("0.5", "hippocampus"),
     ]  # fmt: skip
     assert float(rows[2]["dice"]) == 1
     assert not math.isnan(float(rows[0]["volume_ml"]))

@@ -15,7 +15,9 @@ from scdseg.bundle import find_bundle
 from scdseg.errors import InputError
 from scdseg.evaluation.mapping import read_reference
 from scdseg.evaluation.metrics import compare_label_maps
-from scdseg.inference.segmenter import Progress, Segmenter, check_keep_ratio, read_headers
+from scdseg.inference.arguments import check_keep_ratio
+from scdseg.inference.images import read_headers
+from scdseg.inference.segmenter import Progress, Segmenter
 from scdseg.volumes import check_outputs, staged
 
 
