@@ -8,7 +8,6 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 from scdseg import __version__
 from scdseg.errors import Cancelled, ScdsegError
@@ -28,8 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
-        if find_spec(f"scdseg.cli.{command}"):
-            import_module(f"scdseg.cli.{command}").add_parser(subparsers)
+        import_module(f"scdseg.cli.{command}").add_parser(subparsers)
     for subparser in subparsers.choices.values():
         # Without a default, a --debug before the command is not reset by the command's parser.
         subparser.add_argument(

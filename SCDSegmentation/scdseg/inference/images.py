@@ -42,7 +42,7 @@ def read_headers(images: str | Path | Sequence[str | Path], bundle: Bundle) -> l
 
 def network_shape(header: VolumeHeader, bundle: Bundle) -> tuple[int, int, int]:
     """Voxels (3,) that the network's image will have without cropping."""
-    shape = np.ceil(_extent(header, bundle.orientation) / bundle.spacing).astype(int)
+    shape = np.ceil(_extent(header, bundle.orientation) / bundle.spacing - 0.01).astype(int)
     return padded_shape(shape.tolist(), bundle.network["img_size"], bundle.network["patch_size"])
 
 

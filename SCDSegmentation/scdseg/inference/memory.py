@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,13 +37,24 @@ class MemoryPlan:
     device_bytes: int
 
 
-def window_bytes(window: Sequence[int], feature_size: int, channels: int, classes: int) -> int:
+def window_bytes(window: Sequence[int], feature_size: int, channels: int, classes: int, device: torch.device) -> int:
     """Upper estimate of the activations of one window, bytes.
 
-    The decoder's maps at full resolution dominate. The peaks measured on the CPU in float32, with feature sizes 8 to
-    32, 2 to 40 classes and windows of 64 and 96 voxels, lay below this; bfloat16 took less.
+    The decoder's maps at full resolution dominate. The peaks measured on the CPU in float32, with feature sizes 4 to
+    32, 2 to 40 classes and windows of 16 to 96 voxels, lay below this; bfloat16 took less.
     """
-    return _FLOAT * math.prod(window) * (10 * feature_size + 2 * classes + 2 * channels + 30)
+    maps = 10 * feature_size + 2 * classes + 2 * channels + 30
+    if device.type == "cpu" and not _convolves_directly(window, feature_size):
+        maps += 27 * 2 * feature_size
+    return _FLOAT * math.prod(window) * maps
+
+
+def _convolves_directly(window: Sequence[int], feature_size: int) -> bool:
+    """False if PyTorch copies every voxel's 27 neighbours to convolve on the CPU: without oneDNN, and for small maps.
+
+    The limit is ``use_mkldnn`` of PyTorch's ``aten/src/ATen/native/Convolution.cpp``.
+    """
+    return torch.backends.mkldnn.is_available() and feature_size * window[0] * window[1] > 20480
 
 
 def preparation_bytes(channels: int, input_voxels: int, grid_voxels: int) -> int:
@@ -75,7 +87,7 @@ def plan_windows(
     Raises:
         ResourceError: not even one window at a time fits.
     """
-    one = window_bytes(window, feature_size, channels, classes)
+    one = window_bytes(window, feature_size, channels, classes, device)
     # One window's depth of rows plus the row that bands share: of each class, the weights, and a channel being moved.
     stitch = _FLOAT * (classes + 2) * (window[0] + 1) * grid[1] * grid[2]
     restore = 3 * CHUNK_BYTES
@@ -131,13 +143,13 @@ def free_device_memory(device: torch.device) -> int:
 
 def peak_memory(device: torch.device) -> dict[str, int]:
     """Highest memory use so far, bytes: of this process in main memory, and of PyTorch on a CUDA device."""
-    try:
-        import resource
-        import sys
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    except ImportError:  # Windows has no resource module, but psutil knows its peak.
+    if sys.platform == "win32":
         peak = psutil.Process().memory_info().peak_wset
+    else:
+        import resource
+
+        # Kilobytes, but bytes on macOS.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     memory = {"process": peak}
     if device.type == "cuda":
         memory["device"] = torch.cuda.max_memory_allocated(device)

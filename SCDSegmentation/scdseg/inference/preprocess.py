@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import zoom_affine
 from monai.transforms import (
     CropForeground,
     NormalizeIntensity,
     Orientation,
     ScaleIntensityRange,
-    Spacing,
     SpatialPad,
+    SpatialResample,
 )
 
 from scdseg.errors import InputError
@@ -43,7 +44,7 @@ def to_network_grid(array: np.ndarray, affine: np.ndarray, bundle: Bundle) -> Me
     """
     image = MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.from_numpy(affine))
     image = Orientation(axcodes=bundle.orientation, labels=(("L", "R"), ("P", "A"), ("I", "S")))(image)
-    image = Spacing(pixdim=bundle.spacing, mode="bilinear", padding_mode="border", dtype=torch.float32)(image)
+    image = resample(image, bundle.spacing)
     if bundle.crop_foreground:
         image = crop_foreground(image)
     darkest = image.as_tensor().flatten(1).argmin(dim=1, keepdim=True)
@@ -52,6 +53,24 @@ def to_network_grid(array: np.ndarray, affine: np.ndarray, bundle: Bundle) -> Me
     background = image.as_tensor().flatten(1).gather(1, darkest)[:, :, None, None]
     shape = padded_shape(image.shape[1:], bundle.network["img_size"], bundle.network["patch_size"])
     return SpatialPad(spatial_size=shape, method="symmetric")(image - background) + background
+
+
+def resample(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:
+    """The image (C, X, Y, Z) with another spacing in mm, linearly interpolated, and with axes at right angles.
+
+    The new grid has the old one's centre and covers it. MONAI's ``Spacing`` begins at a corner that it chooses by
+    rounding, so that one volume would get other voxels when it is turned.
+    """
+    old = image.affine.numpy()
+    new = np.asarray(zoom_affine(old, np.array(spacing), diagonal=False))
+    middle = (np.array(image.shape[1:]) - 1) / 2
+    corners = np.array(list(np.ndindex(2, 2, 2))) * image.shape[1:] - 0.5 - middle
+    to_new = np.linalg.inv(new[:3, :3]) @ old[:3, :3]
+    # A hundredth of a voxel is rounding of the header, no need for one more voxel.
+    shape = np.ceil(np.ptp(corners @ to_new.T, axis=0) - 0.01).astype(int)
+    new[:3, 3] = old[:3, :3] @ middle + old[:3, 3] - new[:3, :3] @ ((shape - 1) / 2)
+    resampler = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32)
+    return resampler(image, dst_affine=torch.from_numpy(new), spatial_size=shape.tolist())
 
 
 def crop_foreground(image: MetaTensor) -> MetaTensor:

@@ -37,7 +37,7 @@ def window_starts(shape: Sequence[int], window: Sequence[int], patch: int, overl
     """
     steps = [max(patch, round((1 - overlap) * w / patch) * patch) for w in window]
     slices = dense_patch_slices(tuple(shape), tuple(window), steps)
-    return sorted({(x.start, y.start, z.start) for x, y, z in slices})
+    return sorted({(int(x.start), int(y.start), int(z.start)) for x, y, z in slices})
 
 
 def sliding_windows(

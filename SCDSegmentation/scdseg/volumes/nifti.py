@@ -7,15 +7,17 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError
 
 from scdseg.errors import InputError
 from scdseg.volumes.checks import check_affine, check_shape
 from scdseg.volumes.volume import Volume, VolumeHeader, is_sheared
 
 _UNREADABLE = (
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
+    ImageFileError,
+    HeaderDataError,
     OSError,
     EOFError,
     zlib.error,

@@ -1,0 +1,107 @@
+"""Devices that are not there are named, and memory is asked for before it is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from scdseg import segment
+from scdseg.bundle import Bundle
+from scdseg.errors import DeviceError, ResourceError
+from scdseg.inference import memory
+from scdseg.inference.device import available_devices, resolve_device, resolve_precision
+from scdseg.inference.memory import memory_errors, plan_windows
+
+CUDA = torch.device("cuda:0")
+BRAIN = {"grid": (184, 224, 184), "window": (96, 96, 96), "channels": 1, "classes": 33, "feature_size": 16}
+
+
+def test_automatic_choice_is_the_first_device_that_is_there() -> None:
+    assert str(resolve_device("auto")) == available_devices()[0]
+    assert available_devices()[-1] == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu", "cpu:3"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(DeviceError, match=rf"device '{name}' is not available: this machine has .*cpu"):
+        resolve_device(name)
+
+
+def test_precision_is_a_choice_of_three() -> None:
+    cpu = torch.device("cpu")
+    assert resolve_precision("fp32", cpu) == torch.float32
+    assert resolve_precision("bf16", cpu) == torch.bfloat16
+    with pytest.raises(DeviceError, match="bf16"):
+        resolve_precision("fp8", cpu)
+    with pytest.raises(DeviceError, match="not available on mps"):
+        resolve_precision("bf16", torch.device("mps"))
+    assert resolve_precision("auto", torch.device("mps")) == torch.float32
+
+
+def free(monkeypatch: pytest.MonkeyPatch, host: float, device: float = 0) -> None:
+    """A machine with so many bytes of free memory."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=host))
+    monkeypatch.setattr(memory, "free_device_memory", lambda _: device)
+
+
+def test_a_gpu_stitches_where_it_can_and_leaves_it_to_the_cpu_where_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 32e9, 40e9)
+    large = plan_windows(CUDA, **BRAIN, input_voxels=10**7)
+    assert large.stitch_device == CUDA
+    assert large.batch_size == 8
+    assert large.device_bytes < 40e9
+    free(monkeypatch, 32e9, 1.6e9)
+    small = plan_windows(CUDA, **BRAIN, input_voxels=10**7)
+    assert small.stitch_device == torch.device("cpu")
+    assert small.batch_size == 1
+    assert small.device_bytes < 1.6e9
+    assert small.host_bytes > large.host_bytes
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 32e9, 0.5e9)
+    with pytest.raises(ResourceError, match=r"one window needs about .* GB on cuda:0, but 0\.[45] GB .* 'cpu'"):
+        plan_windows(CUDA, **BRAIN, input_voxels=10**7)
+    free(monkeypatch, 1e9)
+    with pytest.raises(ResourceError, match=r"needs about .* GB of memory, but 0\.9 GB can be used"):
+        plan_windows(torch.device("cpu"), **BRAIN, input_voxels=10**7)
+
+
+def test_a_volume_that_does_not_fit_is_refused_by_its_header(
+    monkeypatch: pytest.MonkeyPatch, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.nii"
+    nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.uint8), np.eye(4)), path)
+    # The header promises far more than the file holds: it must be judged before the voxels are asked for.
+    header = nib.load(path).header
+    header.set_data_shape((30000, 30000, 30000))
+    path.write_bytes(header.binaryblock + bytes(100))
+    with pytest.raises(ResourceError, match=r"large\.nii at the model's spacing needs about"):
+        segment(path, tiny_bundle.path)
+
+
+def test_the_estimate_covers_what_a_run_takes(tiny_bundle: Bundle) -> None:
+    network = tiny_bundle.load_network()
+    window = torch.zeros(1, 1, 16, 16, 16)
+    with torch.profiler.profile(profile_memory=True) as profile, torch.inference_mode():
+        network(window)
+    held = peak = 0
+    for event in sorted(profile.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    estimate = memory.window_bytes((16, 16, 16), feature_size=4, channels=1, classes=3, device=torch.device("cpu"))
+    assert estimate / 2 < peak < estimate
+
+
+def test_running_out_of_memory_is_one_sentence() -> None:
+    with pytest.raises(ResourceError, match="memory ran out"), memory_errors(torch.device("cpu")):
+        torch.empty(2**62, dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match="size"), memory_errors(torch.device("cpu")):
+        torch.zeros(2) + torch.zeros(3)

@@ -1,0 +1,167 @@
+"""The whole engine on small volumes with a network of random weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from scdseg import segment
+from scdseg.bundle import Bundle
+from scdseg.errors import Cancelled, InputError
+from scdseg.inference import Segmenter
+
+AFFINE = np.array([[-1.5, 0, 0, 20], [0, 2, 0, -30], [0, 0, 1, 10], [0, 0, 0, 1]])
+
+
+def blobs(shape: tuple[int, int, int] = (34, 26, 43)) -> np.ndarray:
+    """A volume with some structure, so that random weights give more than one label."""
+    noise = np.random.default_rng(0).random(shape)
+    smooth = np.fft.ifftn(np.fft.fftn(noise) * np.exp(-200 * sum(f**2 for f in np.meshgrid(
+        *(np.fft.fftfreq(n) for n in shape), indexing="ij"))))  # fmt: skip
+    values = np.real(smooth)
+    return (100 * (values - values.min()) / np.ptp(values) + 1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "patient_doe.nii.gz"
+    nib.save(nib.Nifti1Image(blobs(), AFFINE), path)
+    return path
+
+
+def test_results_have_the_inputs_geometry_the_token_grid_and_a_full_report(
+    tiny_bundle: Bundle, image: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int, int]] = []
+    result = segment(
+        image, tiny_bundle.path, progress=lambda step, done, total, left: steps.append((step, done, total))
+    )
+    result.save(*(tmp_path / name for name in ("labels.nii.gz", "importance.nii.gz", "survival.nrrd", "report.json")))
+    original, labels = nib.load(image), nib.load(tmp_path / "labels.nii.gz")
+    assert labels.shape == original.shape
+    np.testing.assert_array_equal(labels.affine, original.affine)
+    values = np.unique(np.asarray(labels.dataobj))
+    assert set(values) <= {0, 2, 17}
+    assert len(values) > 1
+
+    importance = nib.load(tmp_path / "importance.nii.gz")
+    assert importance.header.get_zooms() == pytest.approx((16, 16, 16))
+    assert importance.get_data_dtype() == np.float32
+    for volume in (result.importance.array, result.survival.array):
+        assert volume.min() >= 0
+        assert 0 < volume.max() <= 1
+    # The tokens cover the input: its corners lie within half a token of the token grid.
+    corners = np.array([[i, j, k, 1] for i in (0, 33) for j in (0, 25) for k in (0, 42)])
+    index = corners @ AFFINE.T @ np.linalg.inv(importance.affine).T
+    assert (index[:, :3] > -0.51).all()
+    assert (index[:, :3] < np.array(importance.shape) - 0.49).all()
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["model"] == {"name": "tiny", "version": "0.1.0", "sha256": tiny_bundle.weights_sha256}
+    assert report["keep_ratio"] == 0.5
+    assert report["tokens_per_stage"] == {"scored": [8, 4], "kept": [4, 2]}
+    assert report["windows"]["size"] == [16, 16, 16]
+    assert steps[-1] == ("windows", report["windows"]["count"], report["windows"]["count"])
+    seconds = report["seconds"]
+    assert {"load model", "read", "preprocess", "windows", "restore", "stitch", "write", "total"} == set(seconds)
+    assert seconds["total"] == pytest.approx(sum(s for step, s in seconds.items() if step != "total"), abs=0.01)
+    assert report["peak_memory_bytes"]["process"] > 1e8
+    array = np.asarray(labels.dataobj)
+    for entry in report["labels"]:
+        assert entry["voxels"] == np.count_nonzero(array == entry["value"])
+        assert entry["ml"] == pytest.approx(entry["voxels"] * 3 / 1000)
+    assert "doe" not in json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("axes", "flips"), [((0, 1, 2), (0,)), ((0, 1, 2), (0, 1)), ((2, 0, 1), ()), ((1, 2, 0), (1, 2))]
+)
+def test_the_same_volume_stored_with_other_axes_gets_the_same_labels(
+    tiny_bundle: Bundle, image: Path, tmp_path: Path, axes: tuple[int, ...], flips: tuple[int, ...]
+) -> None:
+    source = nib.load(image)
+    orientation = np.array([[axis, -1 if axis in flips else 1] for axis in axes])
+    nib.save(source.as_reoriented(orientation), tmp_path / "stored.nii.gz")
+    expected = segment(image, tiny_bundle.path, precision="fp32").labels
+    labels = segment(tmp_path / "stored.nii.gz", tiny_bundle.path, precision="fp32").labels
+    back = nib.Nifti1Image(expected.array, source.affine).as_reoriented(orientation)
+    agreement = np.mean(np.asarray(back.dataobj) == labels.array)
+    assert agreement > 0.999
+
+
+def test_turning_the_patient_does_not_change_labels(tiny_bundle: Bundle, image: Path, tmp_path: Path) -> None:
+    turned = np.eye(4)
+    turned[:3, :3] = nib.eulerangles.euler2mat(0.2, 0.1, -0.3)
+    nib.save(nib.Nifti1Image(blobs(), turned @ AFFINE), tmp_path / "oblique.nii.gz")
+    expected = segment(image, tiny_bundle.path, precision="fp32").labels.array
+    labels = segment(tmp_path / "oblique.nii.gz", tiny_bundle.path, precision="fp32").labels.array
+    assert np.mean(labels == expected) > 0.99
+
+
+def test_a_prepared_image_can_be_run_again_with_other_keep_ratios(tiny_bundle: Bundle, image: Path) -> None:
+    segmenter = Segmenter(tiny_bundle, device="cpu", precision="fp32")
+    prepared = segmenter.prepare(image)
+    before = prepared.image.as_tensor().clone()
+    first = segmenter.run(prepared, keep_ratio=0.5)
+    sparse = segmenter.run(prepared, keep_ratio=[0.5, 0.24])
+    again = segmenter.run(prepared, keep_ratio=0.5)
+    torch.testing.assert_close(prepared.image.as_tensor(), before, rtol=0, atol=0)
+    np.testing.assert_array_equal(first.labels.array, again.labels.array)
+    assert sparse.report["tokens_per_stage"]["kept"] == [4, 0]
+    assert sparse.report["warnings"] == [
+        "keep ratio [0.5, 0.24] is outside the model's useful range 0.25 to 1: expect worse labels"
+    ]
+
+
+def test_cancelling_between_windows_raises(tiny_bundle: Bundle, image: Path) -> None:
+    done = 0
+
+    def progress(step: str, windows: int, total: int, left: float | None) -> None:
+        nonlocal done
+        done = windows if step == "windows" else 0
+
+    with pytest.raises(Cancelled):
+        segment(image, tiny_bundle.path, progress=progress, cancelled=lambda: done >= 2)
+    assert done == 2
+
+
+def test_bfloat16_and_float32_agree(tiny_bundle: Bundle, image: Path) -> None:
+    exact = segment(image, tiny_bundle.path, keep_ratio=1.0, precision="fp32")
+    fast = segment(image, tiny_bundle.path, keep_ratio=1.0, precision="bf16")
+    assert fast.report["precision"] == "bf16"
+    assert np.mean(exact.labels.array == fast.labels.array) > 0.95
+
+
+def test_wrong_number_of_images_keep_ratios_and_overlap_are_refused(tiny_bundle: Bundle, image: Path) -> None:
+    with pytest.raises(InputError, match=r"takes 1 image \(T1\), but 2 given"):
+        segment([image, image], tiny_bundle.path)
+    with pytest.raises(InputError, match="prunes 2 times"):
+        segment(image, tiny_bundle.path, keep_ratio=[0.5, 0.5, 0.5])
+    with pytest.raises(InputError, match="overlap"):
+        segment(image, tiny_bundle.path, overlap=0.95)
+
+
+def test_results_are_never_written_over_an_input(tiny_bundle: Bundle, image: Path) -> None:
+    before = image.read_bytes()
+    result = segment(image, tiny_bundle.path)
+    with pytest.raises(InputError, match="overwrite an input"):
+        result.save(labels=image)
+    assert image.read_bytes() == before
+
+
+def test_outside_a_foreground_crop_there_is_background(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    voxels = np.zeros((60, 60, 60), dtype=np.float32)
+    voxels[4:24, 4:24, 4:24] = blobs((20, 20, 20))
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2, 2, 1])), tmp_path / "corner.nii.gz")
+    segmenter = Segmenter(replace(tiny_bundle, crop_foreground=True))
+    prepared = segmenter.prepare(tmp_path / "corner.nii.gz")
+    assert tuple(prepared.image.shape) == (1, 24, 24, 24)
+    labels = segmenter.run(prepared).labels.array
+    assert labels.any()
+    assert not labels[30:].any()

@@ -1,0 +1,56 @@
+"""Windows cover the volume by whole patches and blend as MONAI's do, with a fraction of the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor
+
+from scdseg.inference.windows import Rows, sliding_windows, window_starts
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(16, 24, 16), (40, 24, 56), (24, 32, 64)])
+def test_windows_step_by_whole_patches_and_cover_everything(shape: tuple[int, int, int], overlap: float) -> None:
+    starts = window_starts(shape, (16, 24, 16), 8, overlap)
+    covered = torch.zeros(shape)
+    for x, y, z in starts:
+        assert x % 8 == y % 8 == z % 8 == 0
+        covered[x : x + 16, y : y + 24, z : z + 16] += 1
+    assert covered.sum() == len(starts) * 16 * 24 * 16
+    assert covered.min() >= 1
+
+
+def test_neighbouring_windows_overlap_as_asked() -> None:
+    assert [x for x, _, _ in window_starts((64, 32, 32), (32, 32, 32), 8, 0.5)] == [0, 16, 32]
+    assert [x for x, _, _ in window_starts((64, 32, 32), (32, 32, 32), 8, 0.75)] == [0, 8, 16, 24, 32]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_bands_are_the_rows_of_monais_blended_volume(batch_size: int) -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, 40, 24, 32)
+    network = torch.nn.Conv3d(1, 3, 5, padding=2)
+    window = (16, 16, 16)
+
+    def predict(windows: Tensor, starts: Sequence[tuple[int, int, int]]) -> Tensor:
+        return network(windows)
+
+    with torch.inference_mode():
+        expected = sliding_window_inference(image[None], window, 1, network, overlap=0.5, mode="gaussian")[0]
+        starts = window_starts(image.shape[1:], window, 8, 0.5)
+        bands = [
+            Rows(band.first, band.logits.clone(), band.last)
+            for band in sliding_windows(image, starts, window, 3, batch_size, CPU, predict)
+        ]
+    assert [band.first for band in bands] == [0, 7, 15, 23]
+    assert [band.last for band in bands] == [False, False, False, True]
+    for band in bands:
+        rows = slice(band.first, band.first + band.logits.shape[1])
+        torch.testing.assert_close(band.logits, expected[:, rows], atol=1e-5, rtol=1e-5)
+    assert bands[-1].first + bands[-1].logits.shape[1] == 40

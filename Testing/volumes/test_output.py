@@ -1,0 +1,58 @@
+"""Outputs are refused before work starts, or appear complete and all together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scdseg.errors import InputError, ResourceError
+from scdseg.volumes import check_outputs, staged
+
+NIFTI = (".nii.gz",)
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "in.nii.gz"
+    source.touch()
+    (tmp_path / "link.nii.gz").symlink_to(source)
+    (tmp_path / "folder.nii.gz").mkdir()
+    for name, message in (
+        ("out.jpg", "extension"),
+        ("nowhere/out.nii.gz", "does not exist"),
+        ("in.nii.gz", "overwrite an input"),
+        ("link.nii.gz", "overwrite an input"),
+        ("folder.nii.gz", "is a folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_outputs([(tmp_path / name, NIFTI)], [source])
+    with pytest.raises(InputError, match="asked for twice"):
+        check_outputs([(tmp_path / "a.nii.gz", NIFTI), (tmp_path / "." / "a.nii.gz", NIFTI)], [source])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.nii.gz", "in.nii.gz", "link.nii.gz"]
+
+
+def test_files_appear_together_under_their_final_names(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.nii.gz", tmp_path / "b.json"]
+    with staged(paths) as temporary:
+        for path in paths:
+            assert temporary[path].name.endswith(path.name)
+            temporary[path].write_text(path.name)
+        assert not any(path.exists() for path in paths)
+    assert [path.read_text() for path in paths] == ["a.nii.gz", "b.json"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("error", "raised"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, ResourceError)])
+def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseException], raised: type) -> None:
+    (tmp_path / "a.json").write_text("old")
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+
+    def write() -> None:
+        with staged(paths) as temporary:
+            temporary[paths[0]].write_text("new")
+            raise error
+
+    with pytest.raises(raised):
+        write()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
