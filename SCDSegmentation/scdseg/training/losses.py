@@ -31,12 +31,51 @@ class DiceCrossEntropyLoss(nn.Module):
         return cross_entropy + (1 - dice[labels].mean() if len(labels) else 0.0)
 
 
-def patch_label_fractions(target: Tensor, patch_size: int, channels: int) -> Tensor:
-    """Share of every channel in every patch: target (B, X, Y, Z) int64 → (B, L, channels), patches row-major."""
-    batch = target.shape[0]
-    grid = [n // patch_size for n in target.shape[1:]]
-    patches = target.view(batch, grid[0], patch_size, grid[1], patch_size, grid[2], patch_size)
-    patches = patches.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, patch_size**3)
-    index = patches + channels * torch.arange(patches.shape[0], device=target.device).unsqueeze(1)
-    counts = torch.bincount(index.reshape(-1), minlength=patches.shape[0] * channels)
-    return counts.view(batch, -1, channels).float() / patch_size**3
+class TokenLoss(nn.Module):
+    """Supervision that reaches the encoder past the decoder: completed tokens predict the label fractions inside their
+    patches.
+
+    A linear head divides every patch into cells of ``cell`` voxels and predicts the share of each label in each cell.
+    The loss is the Kullback-Leibler divergence to the true shares plus soft Dice over the labels present. Training only:
+    the head is not part of the network that ships.
+
+    Args:
+        hidden_size: token width C.
+        channels: labels and background.
+        grid: token grid of the window.
+        patch_size: edge of a patch in voxels.
+        cell: edge of a cell in voxels, a divisor of ``patch_size``.
+    """
+
+    def __init__(
+        self, hidden_size: int, channels: int, grid: tuple[int, int, int], patch_size: int, cell: int = 2
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.grid = grid
+        self.cell = cell
+        self.cells = patch_size // cell
+        self.head = nn.Linear(hidden_size, channels * self.cells**3)
+
+    def forward(self, tokens: Tensor, target: Tensor) -> Tensor:
+        """Completed tokens (B, L, C), target (B, X, Y, Z) int64 → scalar."""
+        batch, n = tokens.shape[0], self.cells
+        logits = self.head(tokens).float().view(batch, *self.grid, n, n, n, self.channels)
+        logits = logits.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, self.channels)
+        shares = label_shares(target, self.cell, self.channels)
+        log_predicted = logits.log_softmax(-1)
+        divergence = F.kl_div(log_predicted, shares, reduction="batchmean")
+        predicted = log_predicted.exp()
+        present = shares.sum(0)
+        dice = (2 * (predicted * shares).sum(0) + 1e-5) / ((predicted**2).sum(0) + (shares**2).sum(0) + 1e-5)
+        labels = torch.nonzero(present[1:]).squeeze(1) + 1
+        return divergence + (1 - dice[labels].mean() if len(labels) else 0.0)
+
+
+def label_shares(target: Tensor, cell: int, channels: int) -> Tensor:
+    """Share of every channel in every cell of ``cell`` voxels: target (B, X, Y, Z) → (cells, channels), row-major."""
+    batch, x, y, z = (n // (cell if axis else 1) for axis, n in enumerate(target.shape))
+    cells = target.view(batch, x, cell, y, cell, z, cell).permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, cell**3)
+    index = cells + channels * torch.arange(cells.shape[0], device=target.device).unsqueeze(1)
+    counts = torch.bincount(index.reshape(-1), minlength=cells.shape[0] * channels)
+    return counts.view(-1, channels).float() / cell**3

@@ -8,11 +8,10 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import sliding_window_inference
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from scdseg.networks import SCDUNETR
-from scdseg.training.losses import DiceCrossEntropyLoss, patch_label_fractions
+from scdseg.training.losses import DiceCrossEntropyLoss, TokenLoss
 from scdseg.training.recipe import OptimisationSettings, ValidationSettings
 
 # A ladder instead of a continuum: every new token count costs the matrix libraries a set-up.
@@ -44,9 +43,10 @@ class SegmentationModule(pl.LightningModule):
         self.validation = validation
         self.label_names = label_names
         self.loss = DiceCrossEntropyLoss()
-        # Predicts each patch's label fractions from its completed token: supervision that reaches the encoder past the
-        # decoder.
-        self.token_head = nn.Linear(self.network.config["hidden_size"], self.network.config["out_channels"])
+        config = self.network.config
+        self.token_loss = TokenLoss(
+            config["hidden_size"], config["out_channels"], self.network.grid, config["patch_size"]
+        )
         self.register_buffer("overlap", torch.zeros(3, len(label_names)), persistent=False)
 
     def keep_ratio(self, step: int) -> float:
@@ -60,18 +60,13 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         image, target = batch
         tokens = self.network.complete(self.network.encode(image, self.keep_ratio(self.global_step)))
+        token_loss = self.token_loss(tokens, target)
+        self.log("train/token_loss", token_loss.detach())
+        if self.global_step < self.optimisation.token_steps:
+            return token_loss
         loss = self.loss(self.network.decode(image, tokens), target)
         self.log("train/loss", loss.detach())
-        if self.optimisation.token_loss:
-            fractions = patch_label_fractions(
-                target, self.network.config["patch_size"], self.network.config["out_channels"]
-            )
-            token_loss = (
-                F.kl_div(self.token_head(tokens).float().log_softmax(-1), fractions, reduction="none").sum(-1).mean()
-            )
-            self.log("train/token_loss", token_loss.detach())
-            loss = loss + self.optimisation.token_loss * token_loss
-        return loss
+        return loss + self.optimisation.token_loss * token_loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         image, target = batch

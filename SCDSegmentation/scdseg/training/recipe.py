@@ -40,7 +40,8 @@ class OptimisationSettings:
     gradient_clip: float = 1.0
     keep_ratio: tuple[float, float] = (0.1, 1.0)
     curriculum_steps: int = 0
-    token_loss: float = 0.0
+    token_loss: float = 1.0
+    token_steps: int = 0
     precision: str = "32-true"
 
 

@@ -82,7 +82,7 @@ class ScanSynthesiser:
     def __call__(self, head: LabelMap, generator: torch.Generator, strength: float = 1.0) -> tuple[Tensor, Tensor]:
         """One scan: image (1, *window) float32 in [0, 1] and channel indices (*window) int64.
 
-        ``strength`` in [0, 1] scales rotation, scaling, shear and displacement, for training that starts easy.
+        ``strength`` in [0, 1] scales rotation, scaling, shear, offset and displacement, for training that starts easy.
         """
         mirrored = self._chance(self.settings.mirror, generator)
         coordinates = self._coordinates(head, mirrored, strength, generator)
@@ -98,7 +98,7 @@ class ScanSynthesiser:
         matrix = _random_affine(s.rotation * strength, s.scaling * strength, s.shear * strength, generator)
         if mirrored:
             matrix = torch.diag(torch.tensor([-1.0, 1.0, 1.0])) @ matrix
-        offset = s.offset * (2 * torch.rand(3, generator=generator) - 1)
+        offset = s.offset * strength * (2 * torch.rand(3, generator=generator) - 1)
         nodes = [int(torch.randint(4, 9, (1,), generator=generator)) for _ in range(3)]
         size = s.displacement * strength * torch.rand(1, generator=generator)
         coarse = size * torch.randn(1, 3, *nodes, generator=generator)
