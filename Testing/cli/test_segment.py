@@ -1,4 +1,4 @@
-"""``scdseg segment`` on good and on bad input: one clear error and exit code 2, or a result; never a traceback or a partial file."""
+"""``scdseg segment`` on good and bad input: a result, or one clear error; never a traceback or a partial file."""
 
 from __future__ import annotations
 
@@ -90,6 +90,7 @@ def with_values(*values: float) -> np.ndarray:
     return array
 
 
+FLAT = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 RGB = np.zeros((20, 18, 16), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
 BAD_IMAGES = {
     "missing": (lambda folder: folder / "in.nii.gz", "does not exist"),
@@ -115,7 +116,7 @@ BAD_IMAGES = {
     "spacing 0 nifti": (zero_spacing_nifti, "spacing of 2×2×0 mm"),
     "spacing 0 mha": (zero_spacing_mha, "spacing of 1×0×1 mm"),
     "spacing 50 mm": (nifti(affine=np.diag([1.0, 1, 50, 1])), "spacing of 1×1×50 mm, more than 25 mm"),
-    "axes in one plane": (nifti(affine=np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])), "in one plane"),
+    "axes in one plane": (nifti(affine=FLAT), "in one plane"),
     "folder without DICOM": (empty_folder, "holds no DICOM series"),
 }  # fmt: skip
 
