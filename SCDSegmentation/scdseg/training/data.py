@@ -81,7 +81,7 @@ def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelM
     absent = sorted(set(recipe.data.validation) - names)
     if absent:
         raise InputError(f"{root}: held-out head {absent[0]!r} is not among the label maps")
-    if len(absent) == len(names):
+    if names <= set(recipe.data.validation):
         raise InputError(f"{root}: every label map is held out; nothing is left to train on")
     entries = read_label_entries(recipe.directory / recipe.data.labels)
     scheme, heads = load_label_maps(files, entries, recipe.data.merge or {})

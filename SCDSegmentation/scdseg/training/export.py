@@ -60,7 +60,7 @@ def export(
         spacing=recipe.data.spacing,
         intensity=[Intensity(**step) for step in recipe.export.intensity],
         overlap=recipe.export.overlap,
-        keep_ratio=recipe.network["keep_ratio"],
+        keep_ratio=network.keep_ratio,
         keep_ratio_range=recipe.export.keep_ratio_range,
         crop_foreground=recipe.export.crop_foreground,
         quality=quality,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scdseg.bundle.labels import label_from_json
 from scdseg.errors import InputError
 
 
@@ -64,11 +65,27 @@ class LabelMap:
 
 
 def read_label_entries(path: Path) -> tuple[dict[str, Any], ...]:
-    """The model's labels from a JSON list of entries (value, name, color, codes, mirror)."""
-    entries = tuple(json.loads(path.read_text(encoding="utf-8")))
-    values = [entry["value"] for entry in entries]
-    if len(set(values)) != len(values):
+    """The model's labels from a JSON list of entries (value, name, color, codes, mirror).
+
+    Raises:
+        InputError: if the file is no such list, a value occurs twice or two labels do not mirror each other.
+    """
+    try:
+        entries = tuple(json.loads(path.read_text(encoding="utf-8")))
+        for entry in entries:
+            label_from_json({**entry, "channel": 1})
+        mirror = {entry["value"]: entry["mirror"] for entry in entries}
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a JSON list of labels ({error})") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not a list of labels with value, name, color, category, type and mirror ({error!r})"
+        ) from error
+    if len(mirror) != len(entries):
         raise InputError(f"{path}: a label value occurs twice; every entry needs its own")
+    for value, other in mirror.items():
+        if other is not None and mirror.get(other) != value:
+            raise InputError(f"{path}: label {value} is the mirror of {other}, but {other} is not that of {value}")
     return entries
 
 
@@ -96,7 +113,10 @@ def load_label_maps(
             )
         spacings.append(np.asarray(image.header.get_zooms()[:3], dtype=np.float32))
     values = [np.unique(array) for array in arrays]
-    tissues = tuple(int(v) for v in np.unique(np.concatenate(values)))
+    # Air is what lies around a head, even where every voxel of the map has a label.
+    tissues = tuple(sorted({0}.union(*(value.tolist() for value in values))))
+    if tissues[0] < 0:
+        raise InputError(f"the label maps hold the value {tissues[0]}; labels are numbers from 0")
     if len(tissues) > 256:
         raise InputError(f"the label maps hold {len(tissues)} different values; at most 256 are possible")
     scheme = LabelScheme(entries, merge, tissues)

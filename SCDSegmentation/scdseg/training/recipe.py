@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -100,8 +101,12 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
         raise InputError(f"{path}: cannot be read as a YAML recipe ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe is a YAML mapping; see the shipped recipes in {RECIPES}")
-    for key, value in (overrides or {}).items():
-        _override(content, key, yaml.safe_load(value), file)
+    for key, text in (overrides or {}).items():
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
+        _override(content, key, value, file)
     content["directory"] = file.resolve().parent
     return recipe_from_dict(content, str(path))
 
@@ -150,17 +155,45 @@ def _build(kind: type[T], values: Any, where: str) -> T:
     missing = [name for name in required if name not in values]
     if missing:
         raise InputError(f"{where}: {missing[0]!r} is missing")
-    return kind(**{name: _plain(value) for name, value in values.items()})
+    types = get_type_hints(kind)
+    return kind(**{name: _convert(value, types[name], f"{where}: {name!r}") for name, value in values.items()})
 
 
-def _plain(value: Any) -> Any:
-    return tuple(_plain(item) for item in value) if isinstance(value, list) else value
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """A YAML value as the type of its field. YAML has no tuples, and reads 1e-3 and quoted keys as text."""
+    items = get_args(kind)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or (items[-1] is not ... and len(value) != len(items)):
+            number = "" if items[-1] is ... else f"{len(items)} "
+            raise InputError(f"{where} should be a list of {number}values, not {value!r}")
+        kinds = [items[0]] * len(value) if items[-1] is ... else items
+        return tuple(_convert(item, kind, where) for item, kind in zip(value, kinds, strict=True))
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} should be a mapping, not {value!r}")
+        return {_convert(k, items[0], where): _convert(v, items[1], f"{where}: {k!r}") for k, v in value.items()}
+    if NoneType in items:
+        return None if value is None else _convert(value, items[0], where)
+    if kind in (int, float):
+        try:
+            if isinstance(value, bool) or (kind is int and isinstance(value, float)):
+                raise ValueError
+            return kind(value)
+        except (TypeError, ValueError) as error:
+            noun = "whole number" if kind is int else "number"
+            raise InputError(f"{where} should be a {noun}, not {value!r}") from error
+    if kind is not Any and not isinstance(value, kind):
+        noun = {str: "text", bool: "true or false"}.get(kind, kind.__name__)
+        raise InputError(f"{where} should be {noun}, not {value!r}")
+    return value
 
 
 def _override(content: dict[str, Any], key: str, value: Any, file: Path) -> None:
     *parents, last = key.split(".")
     place: Any = content
     for parent in parents:
+        if isinstance(place, dict) and place.get(parent) is None:
+            place[parent] = {}  # the recipe leaves all of the section to the defaults
         place = place.get(parent) if isinstance(place, dict) else None
     if not isinstance(place, dict):
         raise InputError(f"{file}: has no section for --{key}")

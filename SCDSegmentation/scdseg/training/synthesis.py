@@ -136,7 +136,8 @@ class ScanSynthesiser:
         image = image.clamp(min=0)
         # The bundle scales by percentiles of the whole volume; a window of it sees other tails, hence the random
         # factor.
-        top = torch.quantile(image[::3, ::3, ::3][image[::3, ::3, ::3] > 0.02], 0.99) if image.max() > 0.02 else 1.0
+        bright = image[::3, ::3, ::3][image[::3, ::3, ::3] > 0.02]
+        top = torch.quantile(bright, 0.99) if len(bright) else 1.0
         factor = self._between((0.75, 1.1), generator)
         image = (image / top * factor).clamp(0, 1)
         return image ** math.exp(s.gamma * float(torch.randn(1, generator=generator)))

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from scdseg.errors import InputError
@@ -46,13 +47,16 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
     except (TypeError, ValueError) as error:
         raise InputError(f"{recipe.name}: network: {error}") from error
     batch = recipe.optimisation.batch_size
-    first = torch.load(last, map_location="cpu", weights_only=True)["global_step"] * batch if resume else 0
+    first = _steps_done(last, module) * batch if resume else 0
     synthesiser = ScanSynthesiser(scheme, module.network.img_size, recipe.data.spacing, recipe.synthesis)
     scans = SyntheticScans(heads, synthesiser, recipe.seed, first, recipe.optimisation.curriculum_steps * batch)
     whole = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
+    try:
+        trainer = _trainer(recipe, output, device, validate=bool(held_out))
+    except (MisconfigurationException, ValueError) as error:
+        raise InputError(f"{recipe.name}: cannot be trained on {device!r}: {error}") from error
     output.mkdir(parents=True, exist_ok=True)
     save_recipe(recipe, output)
-    trainer = _trainer(recipe, output, device, validate=bool(held_out))
     trainer.fit(
         module,
         DataLoader(scans, batch_size=batch, num_workers=recipe.data.workers),
@@ -60,7 +64,18 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
         ckpt_path=last if resume else None,
         weights_only=True,
     )
+    trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
     return last
+
+
+def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
+    """Steps behind a checkpoint, which is held against the recipe's network before anything of the run changes."""
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        module.load_state_dict(content["state_dict"])
+        return int(content["global_step"])
+    except Exception as error:
+        raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({error})") from error
 
 
 def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Trainer:
