@@ -34,6 +34,8 @@ def run(args: Namespace) -> int:
         measured = json.loads(quality) if quality is not None else None
     except json.JSONDecodeError as error:
         raise InputError(f"{args.quality}: is not JSON ({error})") from error
+    if measured is not None and not isinstance(measured, dict):
+        raise InputError(f'{args.quality}: should be a JSON object, such as {{"dice": 0.8}}')
     try:
         from scdseg.training.export import export
     except ModuleNotFoundError as error:

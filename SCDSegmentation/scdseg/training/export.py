@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ def export(
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
         raise InputError(f"{checkpoint}: is not a checkpoint of the recipe beside it ({error})") from error
+    if isinstance(network.keep_ratio, Sequence):
+        raise InputError(f"{recipe.name}: network: a model has one keep_ratio for all stages, not {network.keep_ratio}")
     return write_bundle(
         directory,
         network,

@@ -35,8 +35,8 @@ class TokenLoss(nn.Module):
     """Supervision past the decoder: completed tokens predict the label shares inside their patches.
 
     A linear head divides a patch into cells of ``cell`` voxels and predicts the share of each label in each of them.
-    The loss is the Kullback-Leibler divergence to the true shares plus soft Dice over the labels present. Training only:
-    the head is not part of the network that ships.
+    The loss is the Kullback-Leibler divergence to the true shares plus soft Dice over the labels present. Training
+    only: the head is not part of the network that ships.
 
     Args:
         hidden_size: token width C.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from scdseg.errors import InputError
@@ -47,12 +47,12 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
     except (TypeError, ValueError) as error:
         raise InputError(f"{recipe.name}: network: {error}") from error
     batch = recipe.optimisation.batch_size
-    first = _steps_done(last, module) * batch if resume else 0
+    step = _steps_done(last, module) if resume else 0
     synthesiser = ScanSynthesiser(scheme, module.network.img_size, recipe.data.spacing, recipe.synthesis)
-    scans = SyntheticScans(heads, synthesiser, recipe.seed, first, recipe.optimisation.curriculum_steps * batch)
+    scans = SyntheticScans(heads, synthesiser, recipe.seed, step * batch, recipe.optimisation.curriculum_steps * batch)
     whole = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
     try:
-        trainer = _trainer(recipe, output, device, validate=bool(held_out))
+        trainer = _trainer(recipe, output, device, step, validate=bool(held_out))
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"{recipe.name}: cannot be trained on {device!r}: {error}") from error
     output.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
         raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({error})") from error
 
 
-def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Trainer:
+def _trainer(recipe: Recipe, output: Path, device: str, step: int, validate: bool) -> pl.Trainer:
     every = recipe.validation.every_steps
     return pl.Trainer(
         accelerator=device,
@@ -91,7 +91,11 @@ def _trainer(recipe: Recipe, output: Path, device: str, validate: bool) -> pl.Tr
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         default_root_dir=output,
-        logger=[CSVLogger(output, name="csv", version=""), TensorBoardLogger(output, name="tensorboard", version="")],
+        # The CSV logger empties the folder that it starts in, so every start of a run has its own.
+        logger=[
+            CSVLogger(output, name="csv", version=f"from_step_{step}"),
+            TensorBoardLogger(output, name="tensorboard", version=""),
+        ],
         callbacks=[
             ModelCheckpoint(
                 output,
