@@ -48,7 +48,7 @@ class Bundle:
         orientation: axes that the network sees, such as ``"RAS"``.
         spacing: voxel size that the network sees, mm.
         intensity: preprocessing steps in order.
-        crop_foreground: whether to crop to voxels above 0 before the windows.
+        crop_foreground: whether to crop to the voxels brighter than the darkest before the windows.
         overlap: share of a window that its neighbour covers, 0…0.9.
         keep_ratio: share of tokens kept at each pruning stage by default.
         keep_ratio_range: lowest and highest keep ratio that the model is meant for.

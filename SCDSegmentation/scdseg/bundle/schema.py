@@ -58,6 +58,7 @@ _NETWORK = _object(
         "decoder": {"enum": ["full", "shallow"]},
         "stem": {"enum": ["linear", "convolutional"]},
         "drop_path_rate": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        "token_head": {"type": "boolean"},
     }
 )
 

@@ -64,7 +64,7 @@ def write_bundle(
         overlap: share of a window that its neighbour covers, 0…0.9.
         keep_ratio: share of tokens kept at each pruning stage by default.
         keep_ratio_range: lowest and highest keep ratio that the model is meant for.
-        crop_foreground: whether to crop to voxels above 0 before the windows.
+        crop_foreground: whether to crop to the voxels brighter than the darkest before the windows.
         half: whether to store the weights as float16, half the size.
         quality: measured quality and speed, anything JSON can hold.
         license: text of the model's licence.

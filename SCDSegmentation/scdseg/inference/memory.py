@@ -43,7 +43,7 @@ def window_bytes(window: Sequence[int], feature_size: int, channels: int, classe
     The decoder's maps at full resolution dominate. The peaks measured on the CPU in float32, with feature sizes 4 to
     32, 2 to 40 classes and windows of 16 to 96 voxels, lay below this; bfloat16 took less.
     """
-    maps = 10 * feature_size + 2 * classes + 2 * channels + 30
+    maps = 10 * feature_size + 5 * classes + 2 * channels + 30
     if device.type == "cpu" and not _convolves_directly(window, feature_size):
         maps += 27 * 2 * feature_size
     return _FLOAT * math.prod(window) * maps

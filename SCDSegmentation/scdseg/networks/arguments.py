@@ -14,9 +14,9 @@ def check_arguments(
 ) -> tuple[int, int, int]:
     """The window as a tuple, or a ValueError that says which arguments do not fit together."""
     window = tuple(int(n) for n in img_size)
-    if len(window) != 3 or any(n < patch_size or n % patch_size for n in window):
+    if patch_size < 1 or len(window) != 3 or any(n < patch_size or n % patch_size for n in window):
         raise ValueError(f"img_size must be three multiples of the patch size {patch_size}, not {window}")
-    if hidden_size % num_heads:
+    if num_heads < 1 or hidden_size % num_heads:
         raise ValueError(f"hidden_size {hidden_size} is not divisible by {num_heads} heads")
     if stem not in STEMS:
         raise ValueError(f"stem must be one of {', '.join(STEMS)}, not {stem!r}")

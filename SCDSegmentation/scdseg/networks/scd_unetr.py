@@ -14,6 +14,7 @@ from scdseg.networks.decoders import build_decoder
 from scdseg.networks.encoder import SparseEncoder, SparseEncoding
 from scdseg.networks.patch_embedding import PatchEmbedding
 from scdseg.networks.pruning import stage_keep_ratios
+from scdseg.networks.token_head import TokenHead, double
 from scdseg.networks.transformer import init_transformer_weights
 
 
@@ -50,6 +51,7 @@ class SCDUNETR(nn.Module):
         decoder: ``"full"`` or, for patch 8, ``"shallow"``.
         stem: ``"linear"`` (the paper's) or ``"convolutional"`` patch embedding.
         drop_path_rate: stochastic depth of the encoder's last block.
+        token_head: add the logits of a linear head on the completed tokens to the decoder's; not in the paper.
 
     Raises:
         ValueError: for arguments that do not fit together.
@@ -74,6 +76,7 @@ class SCDUNETR(nn.Module):
         decoder: str = "full",
         stem: str = "linear",
         drop_path_rate: float = 0.0,
+        token_head: bool = False,
     ) -> None:
         super().__init__()
         window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
@@ -82,7 +85,7 @@ class SCDUNETR(nn.Module):
             raise ValueError(f"prune_after must be ascending block numbers from 1 to {num_layers}, not {stages}")
         if hidden_size % 4:
             raise ValueError(f"hidden_size must be a multiple of 4 for the score predictors, not {hidden_size}")
-        if assembly_size % assembly_heads:
+        if assembly_heads < 1 or assembly_size % assembly_heads:
             raise ValueError(f"assembly_size {assembly_size} is not divisible by {assembly_heads} heads")
         stage_keep_ratios(keep_ratio, len(stages))
         self.config: dict[str, Any] = {
@@ -103,6 +106,7 @@ class SCDUNETR(nn.Module):
             "decoder": decoder,
             "stem": stem,
             "drop_path_rate": drop_path_rate,
+            "token_head": token_head,
         }
         self.img_size = window
         self.keep_ratio = keep_ratio
@@ -115,6 +119,7 @@ class SCDUNETR(nn.Module):
         self.encoder.apply(init_transformer_weights)
         self.assembly.apply(init_transformer_weights)
         self.decoder = build_decoder(decoder, in_channels, out_channels, hidden_size, patch_size, feature_size)
+        self.token_head = TokenHead(hidden_size, out_channels, self.grid, patch_size) if token_head else None
 
     def forward(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> Tensor:
         """Logits (B, out_channels, *img_size) of windows (B, in_channels, *img_size).
@@ -142,7 +147,8 @@ class SCDUNETR(nn.Module):
     def decode(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, out_channels, *img_size) from the windows and their completed tokens (B, L, C)."""
         token_map = to_map(tokens, self.grid)
-        return self.decoder(x, [token_map] * len(self.decoder.dense_skips), token_map)
+        logits = self.decoder(x, [token_map] * len(self.decoder.dense_skips), token_map)
+        return logits if self.token_head is None else logits + double(self.token_head(tokens))
 
     def _trace(self, encoding: SparseEncoding) -> TokenTrace:
         last = encoding.positions[-1]

@@ -90,7 +90,7 @@ def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelM
 
 
 def whole_head_synthesiser(recipe: Recipe, scheme: LabelScheme) -> ScanSynthesiser:
-    """Synthesiser of scans that hold a whole head, in its natural pose, for validation."""
+    """Synthesiser of scans for validation: a whole head in the middle, neither mirrored nor locally deformed."""
     size = (224.0, 256.0, 224.0)
     patch = int(recipe.network.get("patch_size", 8))
     window = tuple(round(mm / s / patch) * patch for mm, s in zip(size, recipe.data.spacing, strict=True))

@@ -32,37 +32,16 @@ class DiceCrossEntropyLoss(nn.Module):
 
 
 class TokenLoss(nn.Module):
-    """Supervision past the decoder: completed tokens predict the label shares inside their patches.
+    """Supervision past the decoder: the token head's logits against the label shares of the cells that they stand for.
 
-    A linear head divides a patch into cells of ``cell`` voxels and predicts the share of each label in each of them.
-    The loss is the Kullback-Leibler divergence to the true shares plus soft Dice over the labels present. Training
-    only: the head is not part of the network that ships.
-
-    Args:
-        hidden_size: token width C.
-        channels: labels and background.
-        grid: token grid of the window.
-        patch_size: edge of a patch in voxels.
-        cell: edge of a cell in voxels, a divisor of ``patch_size``.
+    The Kullback-Leibler divergence to the true shares plus soft Dice over the labels present.
     """
 
-    def __init__(
-        self, hidden_size: int, channels: int, grid: tuple[int, int, int], patch_size: int, cell: int = 2
-    ) -> None:
-        super().__init__()
-        self.channels = channels
-        self.grid = grid
-        self.cell = cell
-        self.cells = patch_size // cell
-        self.head = nn.Linear(hidden_size, channels * self.cells**3)
-
-    def forward(self, tokens: Tensor, target: Tensor) -> Tensor:
-        """Completed tokens (B, L, C), target (B, X, Y, Z) int64 → scalar."""
-        batch, n = tokens.shape[0], self.cells
-        logits = self.head(tokens).float().view(batch, *self.grid, n, n, n, self.channels)
-        logits = logits.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(-1, self.channels)
-        shares = label_shares(target, self.cell, self.channels)
-        log_predicted = logits.log_softmax(-1)
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Cell logits (B, channels, X / n, Y / n, Z / n), target (B, X, Y, Z) int64 → scalar."""
+        channels = logits.shape[1]
+        shares = label_shares(target, target.shape[1] // logits.shape[2], channels)
+        log_predicted = logits.float().permute(0, 2, 3, 4, 1).reshape(-1, channels).log_softmax(-1)
         divergence = F.kl_div(log_predicted, shares, reduction="batchmean")
         predicted = log_predicted.exp()
         present = shares.sum(0)

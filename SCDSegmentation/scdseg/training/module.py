@@ -39,14 +39,13 @@ class SegmentationModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network = SCDUNETR(**network)
+        if optimisation.token_steps and self.network.token_head is None:
+            raise ValueError("token_steps train the token head alone; the network needs token_head: true")
         self.optimisation = optimisation
         self.validation = validation
         self.label_names = label_names
         self.loss = DiceCrossEntropyLoss()
-        config = self.network.config
-        self.token_loss = TokenLoss(
-            config["hidden_size"], config["out_channels"], self.network.grid, config["patch_size"]
-        )
+        self.token_loss = TokenLoss()
         self.register_buffer("overlap", torch.zeros(3, len(label_names)), persistent=False)
 
     def keep_ratio(self, step: int) -> float:
@@ -60,8 +59,10 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         image, target = batch
         tokens = self.network.complete(self.network.encode(image, self.keep_ratio(self.global_step)))
-        token_loss = self.token_loss(tokens, target)
-        self.log("train/token_loss", token_loss.detach())
+        token_loss = image.new_zeros(())
+        if self.network.token_head is not None:
+            token_loss = self.token_loss(self.network.token_head(tokens), target)
+            self.log("train/token_loss", token_loss.detach())
         if self.global_step < self.optimisation.token_steps:
             return token_loss
         loss = self.loss(self.network.decode(image, tokens), target)
