@@ -149,6 +149,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "assembly_heads": 4,
             "decoder": "shallow",
             "stem": "convolutional",
+            "token_head": True,
         },
         "data": {
             "root": str(folder / "heads"),

@@ -112,6 +112,7 @@ def test_another_networks_state_is_refused_with_what_is_missing() -> None:
         ({"img_size": (32, 32, 32)}, "makes 64 patches of 8³ voxels, but the checkpoint was trained with 96"),
         ({"img_size": (32, 32, 50)}, "not three multiples of the checkpoint's patch size 8"),
         ({"img_size": (48, 32, 32)}, "pos_embed does not belong to img_size"),
+        ({"num_heads": 0}, "48 is not divisible by 0 heads"),
         ({"num_heads": 5}, "48 is not divisible by 5 heads"),
         ({"assembly_heads": 7}, "48 is not divisible by 7 heads"),
         ({"prune_after": (3, 6)}, "the checkpoint has 3 pruning stages; prune_after names 2"),

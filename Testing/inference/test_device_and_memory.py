@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,11 +15,12 @@ import pytest
 import torch
 
 from scdseg import segment
-from scdseg.bundle import Bundle
+from scdseg.bundle import Bundle, Intensity
 from scdseg.errors import DeviceError, ResourceError
 from scdseg.inference import memory
 from scdseg.inference.device import available_devices, resolve_device, resolve_precision
 from scdseg.inference.memory import memory_errors, plan_windows
+from scdseg.inference.preprocess import to_network_grid
 
 CUDA = torch.device("cuda:0")
 BRAIN = {"grid": (184, 224, 184), "window": (96, 96, 96), "channels": 1, "classes": 33, "feature_size": 16}
@@ -86,16 +90,34 @@ def test_a_volume_that_does_not_fit_is_refused_by_its_header(
         segment(path, tiny_bundle.path)
 
 
-def test_the_estimate_covers_what_a_run_takes(tiny_bundle: Bundle) -> None:
-    network = tiny_bundle.load_network()
-    window = torch.zeros(1, 1, 16, 16, 16)
+def peak_of(work: Callable[[], object]) -> int:
+    """Most bytes of tensors at a time that the work allocates."""
     with torch.profiler.profile(profile_memory=True) as profile, torch.inference_mode():
-        network(window)
+        work()
     held = peak = 0
     for event in sorted(profile.profiler.kineto_results.events(), key=lambda e: e.start_ns()):
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize(("channels", "spacing"), [(1, 1.0), (1, 4.0), (4, 2.0)])
+def test_the_estimate_covers_what_preparation_takes(tiny_bundle: Bundle, channels: int, spacing: float) -> None:
+    bundle = replace(tiny_bundle, channels=("T1",) * channels, intensity=(Intensity("zscore", {"nonzero": True}),))
+    voxels = np.random.default_rng(0).random((channels, 40, 40, 40)).astype(np.float32)
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    grid = to_network_grid(voxels, affine, bundle).shape[1:]
+    # The caller holds all channels, and the last one as it was read.
+    peak = voxels.nbytes + voxels[0].nbytes + peak_of(lambda: to_network_grid(voxels, affine, bundle))
+    estimate = memory.preparation_bytes(channels, 40**3, math.prod(grid))
+    assert estimate / 2 < peak < estimate
+
+
+def test_the_estimate_covers_what_a_run_takes(tiny_bundle: Bundle) -> None:
+    network = tiny_bundle.load_network()
+    window = torch.zeros(1, 1, 16, 16, 16)
+    peak = peak_of(lambda: network(window))
     estimate = memory.window_bytes((16, 16, 16), feature_size=4, channels=1, classes=3, device=torch.device("cpu"))
     assert estimate / 2 < peak < estimate
 

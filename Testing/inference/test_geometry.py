@@ -152,10 +152,11 @@ def test_an_image_of_two_values_with_equal_percentiles_is_refused() -> None:
     from monai.data import MetaTensor
 
     image = MetaTensor(torch.zeros(1, 10, 10, 10))
-    image[0, 0, 0, 0] = 1
     step = Intensity("percentiles", {"lower": 1, "upper": 99, "b_min": 0, "b_max": 1, "nonzero": True})
-    with pytest.raises(InputError, match="image T1 has no contrast"):
-        normalize_intensity(image, [step], ["T1"])
+    for value in (1, 0):
+        image[0, 0, 0, 0] = value
+        with pytest.raises(InputError, match="image T1 has no contrast"):
+            normalize_intensity(image, [step], ["T1"])
 
 
 def test_sigmoid_channels_are_painted_in_the_order_of_the_labels(tiny_bundle: Bundle) -> None:

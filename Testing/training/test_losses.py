@@ -7,6 +7,7 @@ import torch
 from monai.losses import DiceCELoss, DiceLoss
 from torch.nn import functional as F
 
+from scdseg.networks.token_head import TokenHead
 from scdseg.training.losses import DiceCrossEntropyLoss, TokenLoss, label_shares
 
 
@@ -70,9 +71,13 @@ def test_perfect_tokens_have_no_loss_and_only_in_their_places(patch: int) -> Non
     channels, target = 4, random_labels(2, 16, 8, 24)
     grid = (16 // patch, 8 // patch, 24 // patch)
     tokens = perfect_tokens(target, patch, channels)
-    loss = TokenLoss(tokens.shape[-1], channels, grid, patch).requires_grad_(False)
-    loss.head.weight.copy_(torch.eye(tokens.shape[-1]))
-    loss.head.bias.zero_()
+    head = TokenHead(tokens.shape[-1], channels, grid, patch).requires_grad_(False)
+    head.linear.weight.copy_(torch.eye(tokens.shape[-1]))
+    head.linear.bias.zero_()
+
+    def loss(tokens: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return TokenLoss()(head(tokens), target)
+
     assert loss(tokens, target) == pytest.approx(0, abs=1e-4)
     assert loss(tokens.flip(1), target) > 0.5
     assert loss(tokens, target.roll(2, 1)) > 0.5
@@ -81,8 +86,7 @@ def test_perfect_tokens_have_no_loss_and_only_in_their_places(patch: int) -> Non
 
 def test_tokens_of_pure_background_can_be_learnt() -> None:
     target = torch.zeros(1, 8, 8, 8, dtype=torch.int64)
-    loss = TokenLoss(8, 3, (1, 1, 1), 8)
-    tokens = random_logits(1, 1, 8)
+    logits = random_logits(1, 3, 4, 4, 4)
     shares = label_shares(target, 2, 3)
-    logits = loss.head(tokens).view(-1, 3).log_softmax(-1)
-    torch.testing.assert_close(loss(tokens, target), F.kl_div(logits, shares, reduction="batchmean"))
+    expected = F.kl_div(logits[0].flatten(1).T.log_softmax(-1), shares, reduction="batchmean")
+    torch.testing.assert_close(TokenLoss()(logits, target), expected)

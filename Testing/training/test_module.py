@@ -95,7 +95,7 @@ def changed_parts(module: SegmentationModule) -> set[str]:
 
 @pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 def test_the_first_phase_leaves_the_decoder_alone(tiny_recipe: Path) -> None:
-    encoder = {"network.encoder", "network.assembly", "token_loss"}
+    encoder = {"network.encoder", "network.assembly", "network.token_head"}
     assert changed_parts(make_module(tiny_recipe, token_steps=1)) == encoder
     assert changed_parts(make_module(tiny_recipe, token_steps=0)) == encoder | {"network.decoder"}
 
@@ -109,3 +109,10 @@ def test_the_token_loss_has_its_weight(tiny_recipe: Path) -> None:
     alone = make_module(tiny_recipe, token_steps=1).training_step(make_batch(), 0).detach()
     torch.testing.assert_close(total[1] - total[0], alone)
     torch.testing.assert_close(total[2] - total[0], 3 * alone)
+
+
+def test_token_steps_need_a_token_head(tiny_recipe: Path) -> None:
+    recipe = load_recipe(tiny_recipe, {"network.token_head": "false", "optimisation.token_steps": "5"})
+    network = {**recipe.network, "out_channels": 4}
+    with pytest.raises(ValueError, match="token_head: true"):
+        SegmentationModule(network, recipe.optimisation, recipe.validation, ["a", "b", "c"])

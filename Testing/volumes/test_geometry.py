@@ -97,6 +97,20 @@ def test_the_sform_wins_over_a_different_qform_with_a_warning(tmp_path: Path) ->
     assert header.warnings == ("qform and sform disagree: the sform was used",)
 
 
+def test_a_qform_that_is_no_rotation_and_an_unknown_unit_do_no_harm_beside_an_sform(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VOXELS, AFFINES["RAS"])
+    image.set_sform(AFFINES["RAS"], code=1)
+    image.header["qform_code"] = 1
+    image.header["quatern_b"] = image.header["quatern_c"] = 1
+    image.header["xyzt_units"] = 7
+    (tmp_path / "odd.nii").write_bytes(image.header.binaryblock + bytes(4) + VOXELS.tobytes(order="F"))
+    volume = read_volume(tmp_path / "odd.nii")
+    np.testing.assert_allclose(volume.affine, AFFINES["RAS"])
+    assert volume.warnings == ("qform and sform disagree: the sform was used",)
+    write_volume(volume, tmp_path / "copy.nii")
+    np.testing.assert_array_equal(nib.load(tmp_path / "copy.nii").affine, volume.affine)
+
+
 def test_a_header_without_orientation_is_a_warning(tmp_path: Path) -> None:
     image = nib.Nifti1Image(VOXELS, AFFINES["RAS"])
     image.set_sform(None, code=0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scdseg.errors import InputError, ResourceError
-from scdseg.volumes import check_outputs, staged
+from scdseg.volumes import Volume, check_outputs, staged, write_volume
 
 NIFTI = (".nii.gz",)
 
@@ -56,3 +57,17 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseExceptio
         write()
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd", "out.mha"])
+def test_a_writer_that_fails_is_one_error_whatever_the_format(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "unplugged"
+    folder.mkdir()
+
+    def write() -> None:
+        with staged([folder / name]) as temporary:
+            folder.rmdir()
+            write_volume(Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)), temporary[folder / name])
+
+    with pytest.raises(ResourceError, match=f"writing .*{name} failed"):
+        write()

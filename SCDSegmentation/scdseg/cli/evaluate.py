@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--mapping",
         type=Path,
         metavar="FILE.json",
-        help='reference values → model values, as {"37": 17, "38": 53}; without it they are the same',
+        help='reference values to model values, as {"37": 17, "38": 53}; without it they are the same',
     )
     parser.add_argument("--keep-ratios", nargs="+", type=float, default=[1.0, 0.5, 0.25, 0.1], metavar="R")
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv", help="write the table")

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
             "problems": [str(problem) for problem in problems],
             "folders": [str(folder) for folder in model_folders()],
         }
-        print(json.dumps(listing, indent=2, ensure_ascii=False))
+        print(json.dumps(listing, indent=2))
         return 0
     _print_table(bundles, problems, model_folders())
     return 0

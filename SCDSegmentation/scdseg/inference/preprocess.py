@@ -114,10 +114,12 @@ def _percentiles(
     channels = []
     for channel, name in zip(image, names, strict=True):
         voxels = channel.as_tensor().numpy()
-        low, high = np.percentile(voxels[voxels != 0] if nonzero else voxels, (lower, upper))
+        counted = voxels[voxels != 0] if nonzero else voxels
+        low, high = np.percentile(counted, (lower, upper)) if counted.size else (0.0, 0.0)
         if low == high:
             raise InputError(
-                f"image {name} has no contrast: its {lower:g}th and {upper:g}th percentiles are both {low:g}"
+                f"image {name} has no contrast: its {lower:g}th and {upper:g}th percentiles are both {low:g}; "
+                "give another image"
             )
         channels.append(ScaleIntensityRange(float(low), float(high), b_min, b_max, clip=True)(channel))
     return _stack(channels, image)

@@ -27,8 +27,6 @@ class TokenHead(nn.Module):
         self.grid = grid
         self.cells = patch_size // CELL
         self.linear = nn.Linear(hidden_size, out_channels * self.cells**3)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Completed tokens (B, L, C) → logits (B, out_channels, *grid · patch_size / 2)."""

@@ -84,5 +84,5 @@ def clean_voxels(path: Path, array: np.ndarray) -> list[str]:
         warnings.append(f"{bad} {noun} NaN or infinite, replaced by the smallest finite value")
     low = float(array.min())
     if low == float(array.max()):
-        raise InputError(f"{path} is empty: every voxel has the value {low:g}")
+        raise InputError(f"{path} is empty: every voxel has the value {low:g}; give another volume or export it again")
     return warnings

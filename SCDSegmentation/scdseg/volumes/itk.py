@@ -101,13 +101,20 @@ def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
 
 
 def write_itk(volume: Volume, path: Path) -> None:
-    """Write ``.nrrd`` or ``.mha``, compressed; a grid that comes from such a file keeps its geometry."""
+    """Write ``.nrrd`` or ``.mha``, compressed; a grid that comes from such a file keeps its geometry.
+
+    Raises:
+        OSError: the file cannot be written, as for a full disk.
+    """
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
     geometry = volume.stored if isinstance(volume.stored, ItkGeometry) else ItkGeometry.of_affine(volume.affine)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise OSError(_reason(error)) from error
 
 
 def quiet(reader: _Reader) -> _Reader:

@@ -28,7 +28,8 @@ _GEOMETRY_FIELDS = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
     "srow_x", "srow_y", "srow_z", "xyzt_units",
 )  # fmt: skip
-_MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
+# NIfTI unit codes of lengths that are not mm. Any other code means mm, as most programs read it.
+_MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micron", 0.001)}
 
 
 def read_nifti_header(path: Path) -> VolumeHeader:
@@ -52,13 +53,14 @@ def read_nifti_header(path: Path) -> VolumeHeader:
         raise InputError(f"{path} has a voxel spacing of {zero} mm: correct its header")
     affine = np.array(image.affine, dtype=np.float64)
     warnings = []
-    unit = header.get_xyzt_units()[0]
-    if unit in _MM_PER_UNIT:
-        affine[:3] *= _MM_PER_UNIT[unit]
+    code = int(header["xyzt_units"]) % 8
+    if code in _MM_PER_UNIT:
+        unit, millimetres = _MM_PER_UNIT[code]
+        affine[:3] *= millimetres
         warnings.append(f"spacing is stored in {unit}s and was converted to mm")
     if not sform and not qform:
         warnings.append("the header does not say how the head lies (no qform, no sform): left and right may be swapped")
-    elif sform and qform and not np.allclose(header.get_sform(), header.get_qform(), atol=0.01 * header["pixdim"][1]):
+    elif sform and qform and not _forms_agree(header):
         warnings.append("qform and sform disagree: the sform was used")
     return VolumeHeader(path, shape, affine, stored=header, warnings=(*warnings, *check_affine(path, affine)))
 
@@ -109,6 +111,14 @@ def _load(path: Path) -> nib.Nifti1Image:
     if not isinstance(image, nib.Nifti1Image):
         raise InputError(f"{path} holds no NIfTI volume but {type(image).__name__}: export a volume")
     return image
+
+
+def _forms_agree(header: nib.Nifti1Header) -> bool:
+    """Whether sform and qform place the voxels alike; a quaternion that is no rotation agrees with nothing."""
+    try:
+        return np.allclose(header.get_sform(), header.get_qform(), atol=0.01 * header["pixdim"][1])
+    except (HeaderDataError, ValueError):
+        return False
 
 
 def _zero_spacing(path: Path, header_class: type[nib.Nifti1Header]) -> str:

@@ -1,0 +1,93 @@
+"""Make the README's picture: the sample head MRI, what the shipped model finds in it and where it looked.
+
+python docs/make_pictures.py [-m MODEL] [-o docs/images/brain_structures.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+from matplotlib.colors import ListedColormap
+from nibabel.processing import resample_from_to
+
+from scdseg import segment
+from scdseg.bundle import find_bundle
+from scdseg.inference import Result
+from scdseg.resources import sample_volume
+
+ROWS = ("image", "32 structures", "token importance", "stages survived")
+
+
+def main() -> None:
+    """Segment the sample and draw three planes of it, four ways."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", default="brain-structures")
+    parser.add_argument("-k", "--keep-ratio", type=float)
+    parser.add_argument("-i", "--image", type=Path, default=sample_volume())
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images" / "brain_structures.png")
+    args = parser.parse_args()
+    result = segment(args.image, model=args.model, keep_ratio=args.keep_ratio)
+    draw(args.image, args.model, result, args.output)
+
+
+def draw(image: Path, model: str, result: Result, output: Path) -> None:
+    """Three planes through the middle of the segmented anatomy: image, labels, importance, survival."""
+    scan = nib.as_closest_canonical(nib.load(image))
+    layers = {
+        "32 structures": canonical(result.labels.array, result.labels.affine, scan),
+        "token importance": canonical(result.importance.array, result.importance.affine, scan),
+        "stages survived": canonical(result.survival.array, result.survival.affine, scan),
+    }
+    labels = layers["32 structures"]
+    centre = np.round(np.argwhere(labels > 0).mean(axis=0)).astype(int)
+    voxels = scan.get_fdata(dtype=np.float32)
+    window = (0.0, float(np.percentile(voxels[voxels > 0], 99)))
+    figure, axes = plt.subplots(3, 4, figsize=(11, 9), facecolor="black")
+    for row, (axis, offset) in enumerate(((2, -2), (1, 0), (0, 12))):
+        position = centre[axis] + offset
+        grey = np.take(voxels, position, axis).T
+        for column, title in enumerate(ROWS):
+            ax = axes[row, column]
+            ax.imshow(grey, cmap="gray", vmin=window[0], vmax=window[1], origin="lower")
+            if title in layers:
+                plane = np.take(layers[title], position, axis).T
+                if title == "32 structures":
+                    shown = np.ma.masked_equal(plane, 0)
+                    ax.imshow(
+                        shown, cmap=colors(model), vmin=0, vmax=255, origin="lower", interpolation="nearest", alpha=0.7
+                    )
+                else:
+                    ax.imshow(
+                        plane, cmap="inferno", vmin=0, vmax=1, origin="lower", interpolation="nearest", alpha=0.55
+                    )
+            ax.set_axis_off()
+            if row == 0:
+                ax.set_title(title, color="white", fontsize=13)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=0.95, wspace=0.02, hspace=0.02)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=80, facecolor="black")
+
+
+def canonical(array: np.ndarray, affine: np.ndarray, scan: nib.Nifti1Image) -> np.ndarray:
+    """An array carried over to the scan's grid, every voxel taking the nearest value: tokens stay visible as tokens."""
+    source = nib.Nifti1Image(array.astype(np.float32), affine)
+    return np.asarray(resample_from_to(source, scan, order=0, mode="nearest").dataobj)
+
+
+def colors(model: str) -> ListedColormap:
+    """The model's own label colours, by label value."""
+    table = np.zeros((256, 3))
+    for label in find_bundle(model).labels:
+        table[label.value] = np.array(label.color) / 255
+    return ListedColormap(table)
+
+
+if __name__ == "__main__":
+    main()
