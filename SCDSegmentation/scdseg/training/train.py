@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQ
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from scdseg.errors import InputError
+from scdseg.errors import Cancelled, InputError
 from scdseg.training.data import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
 from scdseg.training.module import SegmentationModule
 from scdseg.training.recipe import Recipe, save_recipe
@@ -28,6 +28,7 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
         device: Lightning accelerator: ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"mps"``.
 
     Raises:
+        Cancelled: on Ctrl-C, with the last step in the checkpoint.
         InputError: for label maps, windows or checkpoints that cannot be used, before training starts.
     """
     last = output / "last.ckpt"
@@ -57,13 +58,17 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
         raise InputError(f"{recipe.name}: cannot be trained on {device!r}: {error}") from error
     output.mkdir(parents=True, exist_ok=True)
     save_recipe(recipe, output)
-    trainer.fit(
-        module,
-        DataLoader(scans, batch_size=batch, num_workers=recipe.data.workers),
-        DataLoader(whole, batch_size=1) if held_out else None,
-        ckpt_path=last if resume else None,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            module,
+            DataLoader(scans, batch_size=batch, num_workers=recipe.data.workers),
+            DataLoader(whole, batch_size=1) if held_out else None,
+            ckpt_path=last if resume else None,
+            weights_only=True,
+        )
+    except SystemExit as exit_request:  # Lightning's answer to Ctrl-C
+        trainer.save_checkpoint(last)
+        raise Cancelled("cancelled: the last step is kept; go on with --resume") from exit_request
     trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
     return last
 
