@@ -22,7 +22,9 @@ from scdseg.bundle import find_bundle
 from scdseg.inference import Result
 from scdseg.resources import sample_volume
 
-ROWS = ("image", "32 structures", "token importance", "stages survived")
+COLUMNS = ("image", "segmentation", "token importance", "stages survived")
+# mm from the middle of the anatomy: planes that show the basal ganglia, and one hemisphere rather than the gap between
+PLANES = ((2, -2), (1, 0), (0, 12))
 
 
 def main() -> None:
@@ -41,24 +43,24 @@ def draw(image: Path, model: str, result: Result, output: Path) -> None:
     """Three planes through the middle of the segmented anatomy: image, labels, importance, survival."""
     scan = nib.as_closest_canonical(nib.load(image))
     layers = {
-        "32 structures": canonical(result.labels.array, result.labels.affine, scan),
-        "token importance": canonical(result.importance.array, result.importance.affine, scan),
-        "stages survived": canonical(result.survival.array, result.survival.affine, scan),
+        "segmentation": on_scan_grid(result.labels.array, result.labels.affine, scan),
+        "token importance": on_scan_grid(result.importance.array, result.importance.affine, scan),
+        "stages survived": on_scan_grid(result.survival.array, result.survival.affine, scan),
     }
-    labels = layers["32 structures"]
+    labels = layers["segmentation"]
     centre = np.round(np.argwhere(labels > 0).mean(axis=0)).astype(int)
     voxels = scan.get_fdata(dtype=np.float32)
     window = (0.0, float(np.percentile(voxels[voxels > 0], 99)))
     figure, axes = plt.subplots(3, 4, figsize=(11, 9), facecolor="black")
-    for row, (axis, offset) in enumerate(((2, -2), (1, 0), (0, 12))):
+    for row, (axis, offset) in enumerate(PLANES):
         position = centre[axis] + offset
         grey = np.take(voxels, position, axis).T
-        for column, title in enumerate(ROWS):
+        for column, title in enumerate(COLUMNS):
             ax = axes[row, column]
             ax.imshow(grey, cmap="gray", vmin=window[0], vmax=window[1], origin="lower")
             if title in layers:
                 plane = np.take(layers[title], position, axis).T
-                if title == "32 structures":
+                if title == "segmentation":
                     shown = np.ma.masked_equal(plane, 0)
                     ax.imshow(
                         shown, cmap=colors(model), vmin=0, vmax=255, origin="lower", interpolation="nearest", alpha=0.7
@@ -75,10 +77,10 @@ def draw(image: Path, model: str, result: Result, output: Path) -> None:
     figure.savefig(output, dpi=80, facecolor="black")
 
 
-def canonical(array: np.ndarray, affine: np.ndarray, scan: nib.Nifti1Image) -> np.ndarray:
-    """An array carried over to the scan's grid, every voxel taking the nearest value: tokens stay visible as tokens."""
+def on_scan_grid(array: np.ndarray, affine: np.ndarray, scan: nib.Nifti1Image) -> np.ndarray:
+    """An array on the scan's grid by nearest value, so that tokens stay visible; NaN outside."""
     source = nib.Nifti1Image(array.astype(np.float32), affine)
-    return np.asarray(resample_from_to(source, scan, order=0, mode="nearest").dataobj)
+    return np.asarray(resample_from_to(source, scan, order=0, cval=np.nan).dataobj)
 
 
 def colors(model: str) -> ListedColormap:
