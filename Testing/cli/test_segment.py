@@ -187,6 +187,18 @@ def test_an_unwritable_folder_is_one_error(
     assert_one_error(code, capfd.readouterr().err, "/proc/out.nii.gz cannot be written")
 
 
+def test_a_file_without_read_permission_is_one_error(
+    tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = nifti()(tmp_path)
+    image.chmod(0)
+    if os.access(image, os.R_OK):
+        pytest.skip("this user may read every file")
+    code = main(["segment", str(image), "-m", str(tiny_bundle.path), "-o", str(tmp_path / "out.nii.gz")])
+    assert_one_error(code, capfd.readouterr().err, f"{image} cannot be opened (Permission denied)")
+    assert list(tmp_path.iterdir()) == [image]
+
+
 @pytest.mark.parametrize("damage", ["tampered", "cut short"])
 def test_damaged_weights_are_one_error(
     tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str], damage: str
@@ -205,6 +217,11 @@ def test_damaged_weights_are_one_error(
 WARNED = {
     "NaN and Inf": (nifti(with_values(np.nan, np.inf, -np.inf)), [], "T1: 3 voxels were NaN or infinite"),
     "smaller than a window": (nifti(VOXELS[:6, :7, :5]), [], "much smaller than the model's window"),
+    "one axis shorter than a window": (
+        nifti(VOXELS[:, :, :12]),
+        [],
+        "(40×36×24 mm) is smaller than the model's window",
+    ),
     "two slices": (nifti(VOXELS[:, :, :2]), [], "much smaller than the model's window"),
     "coarse": (nifti(affine=np.diag([1.0, 1, 12, 1])), [], "T1: voxels are coarse (1×1×12 mm)"),
     "keep ratio": (nifti(), ["--keep-ratio", "0.1"], "outside the model's useful range"),

@@ -47,15 +47,16 @@ def network_shape(header: VolumeHeader, bundle: Bundle) -> tuple[int, int, int]:
 
 
 def size_warnings(header: VolumeHeader, bundle: Bundle) -> list[str]:
-    """A warning if the volume is much smaller than what the network sees at once."""
+    """A warning if the volume is smaller, along any axis, than what the network sees at once."""
     extent = _extent(header, bundle.orientation)
     window = np.array(bundle.network["img_size"]) * bundle.spacing
-    if (extent >= _SMALL_SHARE * window).all():
+    # Headers are rounded: a hundredth of a voxel is no difference.
+    if (extent >= window - 0.01 * np.array(bundle.spacing)).all():
         return []
-    return [
-        f"the volume ({_millimetres(extent)}) is much smaller than the model's window ({_millimetres(window)}): "
-        "labels may be wrong for lack of surroundings"
-    ]
+    sizes = f"({_millimetres(extent)}) is {{}} than the model's window ({_millimetres(window)})"
+    if (extent >= _SMALL_SHARE * window).all():
+        return [f"the volume {sizes.format('smaller')}: the rest of the window is padding"]
+    return [f"the volume {sizes.format('much smaller')}: labels may be wrong for lack of surroundings"]
 
 
 def _extent(header: VolumeHeader, orientation: str) -> np.ndarray:
