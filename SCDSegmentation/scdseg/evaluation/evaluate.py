@@ -122,7 +122,7 @@ def evaluate(
         start = time.perf_counter()
         result = segmenter.run(prepared, keep_ratio, progress=progress, cancelled=cancelled)
         seconds[keep_ratio] = time.perf_counter() - start
-        metrics = compare_label_maps(result.labels.array, labels, values, result.labels.spacing)
+        metrics = compare_label_maps(result.labels.array, labels, values, result.labels.affine)
         rows += [Row(keep_ratio, value, names[value], **asdict(metrics[value])) for value in values]
         report = result.report
     return Evaluation(report["model"], [str(path) for path in images], str(reference), report["device"], seconds, rows)
