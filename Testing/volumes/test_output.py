@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,54 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseExceptio
         write()
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "old"
+
+
+def write_new(paths: list[Path]) -> None:
+    with staged(paths) as temporary:
+        for path in paths:
+            temporary[path].write_text("new")
+
+
+@pytest.mark.parametrize("fails", ["a.json", "b.json", "c.json"])
+def test_a_rename_that_fails_puts_everything_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    paths = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    paths[0].write_text("old a")
+    paths[2].write_text("old c")
+    rename = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).name == fails and Path(source).read_text() == "new":
+            raise PermissionError(13, "in use")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(ResourceError, match=r"in use.*nothing was kept"):
+        write_new(paths)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "old a", "c.json": "old c"}
+
+
+def test_files_that_cannot_be_put_back_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    paths[0].write_text("old")
+    rename = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target) in paths:
+            raise PermissionError(13, "in use")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(ResourceError, match=r"a\.json is now .*-a\.json"):
+        write_new(paths)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_old_files_are_replaced(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path in paths:
+        path.write_text("old")
+    write_new(paths)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.json": "new", "b.json": "new"}
 
 
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd", "out.mha"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scdseg.errors import InputError, ResourceError
@@ -56,13 +56,13 @@ def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         Final name → temporary name with the same extension.
 
     Raises:
-        ResourceError: the disk is full or a file cannot be written. No file is left then, nor on an interrupt.
+        ResourceError: the disk is full or a file cannot be written. No new file is left then, nor on an interrupt, and
+            files that were there before are as they were.
     """
-    temporary = {path: path.with_name(f".{secrets.token_hex(4)}-{path.name}") for path in paths}
+    temporary = {path: _hidden(path) for path in paths}
     try:
         yield temporary
-        for path, partial in temporary.items():
-            partial.replace(path)
+        _rename_all(temporary)
     except OSError as error:
         raise ResourceError(
             f"writing {', '.join(map(str, paths))} failed ({error.strerror or error}): nothing was kept"
@@ -70,6 +70,46 @@ def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     finally:
         for partial in temporary.values():
             partial.unlink(missing_ok=True)
+
+
+def _rename_all(temporary: Mapping[Path, Path]) -> None:
+    """Give every temporary file its final name, or put back what was there before."""
+    there = [path for path in temporary if path.exists() or path.is_symlink()]
+    # A single rename is all or nothing by itself.
+    aside = {path: _hidden(path) for path in there} if len(temporary) > 1 else {}
+    try:
+        for path, old in aside.items():
+            path.replace(old)
+        for path, partial in temporary.items():
+            partial.replace(path)
+    except BaseException:
+        for path in temporary:
+            if path not in there:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+        _put_back(aside)
+        raise
+    for old in aside.values():
+        # The new files are complete; an old one that cannot be removed does not change that.
+        with suppress(OSError):
+            old.unlink()
+
+
+def _put_back(aside: Mapping[Path, Path]) -> None:
+    stuck = []
+    for path, old in aside.items():
+        if old.exists() or old.is_symlink():
+            try:
+                old.replace(path)
+            except OSError:
+                stuck.append(f"{path} is now {old}")
+    if stuck:
+        raise ResourceError(f"writing failed, and files could not be put back ({'; '.join(stuck)}): rename them")
+
+
+def _hidden(path: Path) -> Path:
+    """A name in the same folder that no other file has, with the same extension."""
+    return path.with_name(f".{secrets.token_hex(4)}-{path.name}")
 
 
 def _same_file(path: Path, other: Path) -> bool:
