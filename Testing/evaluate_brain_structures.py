@@ -25,26 +25,16 @@ from scdseg.evaluation.reference_data import AAL_TO_FREESURFER, fetch
 from scdseg.evaluation.variants import variants
 from scdseg.inference import Segmenter
 from scdseg.training.data import HeldOutScans, read_heads, whole_head_synthesiser
-from scdseg.training.recipe import load_recipe
+from scdseg.training.label_maps import read_label_entries
+from scdseg.training.recipe import RECIPES, load_recipe
+from scdseg.volumes import check_outputs, staged
 
 CSF = 24
-LEFT_TO_RIGHT = {
-    2: 41,
-    3: 42,
-    4: 43,
-    5: 44,
-    7: 46,
-    8: 47,
-    10: 49,
-    11: 50,
-    12: 51,
-    13: 52,
-    17: 53,
-    18: 54,
-    26: 58,
-    28: 60,
+MIRROR = {
+    entry["value"]: entry["mirror"]
+    for entry in read_label_entries(RECIPES / "brain-structures.labels.json")
+    if entry["mirror"] is not None
 }
-MIRROR = LEFT_TO_RIGHT | {right: left for left, right in LEFT_TO_RIGHT.items()}
 STRUCTURES = {10: "thalamus", 11: "caudate", 12: "putamen", 13: "pallidum", 17: "hippocampus", 18: "amygdala"}
 # Dice against AAL of another atlas's labels carried over to Colin27 by registration: AAL's borders are AAL's.
 BASELINE = {
@@ -66,7 +56,7 @@ def colin27(folder: Path, model: str, ratios: list[float], device: str) -> dict[
     )
     structures: dict[str, Any] = {}
     for left, name in STRUCTURES.items():
-        of_structure = [row for row in result.rows if row.value in (left, LEFT_TO_RIGHT[left])]
+        of_structure = [row for row in result.rows if row.value in (left, MIRROR[left])]
         structures[name] = {
             metric: {
                 str(r): _mean([getattr(row, metric) for row in of_structure if row.keep_ratio == r]) for r in ratios
@@ -142,7 +132,7 @@ def held_out(
         image, target = data[index]
         for ratio in ratios:
             labels = segment_array(segmenter, image[0].numpy(), affine, ratio)
-            metrics = compare_label_maps(labels, values[target.numpy()], list(names), recipe.data.spacing)
+            metrics = compare_label_maps(labels, values[target.numpy()], list(names), affine)
             for value, of_label in metrics.items():
                 if of_label.reference_ml > 0:
                     scores[ratio][value].append(of_label.dice)
@@ -249,7 +239,9 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file; the tables go beside it as .md")
     arguments = parser.parse_args()
+    tables_path = arguments.output.with_suffix(".md")
     try:
+        check_outputs([(arguments.output, (".json",)), (tables_path, (".md",))], arguments.package)
         fetch(arguments.data, arguments.package)
         bundle = find_bundle(arguments.model)
         ratios = sorted({*arguments.keep_ratios, bundle.keep_ratio}, reverse=True)
@@ -261,12 +253,13 @@ def main() -> int:
         }
         if arguments.label_maps is not None:
             quality["held_out"] = held_out(arguments.label_maps, arguments.recipe, arguments.scans, segmenter, ratios)
+        tables = to_markdown(quality, [str(r) for r in ratios], str(bundle.keep_ratio))
+        with staged([arguments.output, tables_path]) as temporary:
+            temporary[arguments.output].write_text(json.dumps(quality, indent=2) + "\n", encoding="utf-8")
+            temporary[tables_path].write_text(tables, encoding="utf-8")
     except ScdsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    arguments.output.write_text(json.dumps(quality, indent=2) + "\n", encoding="utf-8")
-    tables = to_markdown(quality, [str(r) for r in ratios], str(bundle.keep_ratio))
-    arguments.output.with_suffix(".md").write_text(tables, encoding="utf-8")
     print(tables)
     found = required_values(quality, str(bundle.keep_ratio))
     for what, value in found.items():
