@@ -37,14 +37,14 @@ def test_a_run_stops_where_it_is_told_and_goes_on(
         (["--optimisation.steps"], "--optimisation.steps: its value is missing"),
         (["--optimisation.step", "5"], "unknown key 'step'"),
         (["--optimisation.steps", "many"], "'steps' should be a whole number"),
-        (["--device", "gpu"], "cannot be trained on 'gpu'"),
+        (["--device", "cuda"], "cannot be trained on 'cuda'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_error_and_no_folder(
     tiny_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    if "gpu" in options and torch.cuda.is_available():
+    if "cuda" in options and torch.cuda.is_available():
         pytest.skip("this machine has the GPU that the test asks for in vain")
     assert run(tiny_recipe, tmp_path / "run", *options) == 2
     error = capsys.readouterr().err

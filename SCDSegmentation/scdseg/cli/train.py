@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for checkpoints and logs"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu", "mps"), help="default: auto")
+    parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="default: auto")
     parser.set_defaults(run=run, takes_overrides=True)
 
 

@@ -25,7 +25,7 @@ def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "aut
         recipe: what to train.
         output: folder for checkpoints (``last.ckpt``), CSV and TensorBoard logs.
         resume: go on from ``last.ckpt`` in ``output``.
-        device: Lightning accelerator: ``"auto"``, ``"cpu"``, ``"gpu"`` or ``"mps"``.
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
 
     Raises:
         Cancelled: on Ctrl-C, with the last step in the checkpoint.
