@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from scdseg.errors import InputError
+from scdseg.errors import InputError, ResourceError
+from scdseg.training.data import read_heads
 from scdseg.training.recipe import (
     RECIPES,
     OptimisationSettings,
@@ -113,7 +115,7 @@ def test_values_are_replaced(tiny_recipe: Path) -> None:
             "synthesis.contrast.2": "[0.5, 0.1]",
         },
     )
-    assert recipe.data.root == "elsewhere"
+    assert recipe.root == Path.cwd() / "elsewhere"
     assert recipe.data.validation == ()
     assert recipe.data.merge == {25: 2, 57: 41}
     assert recipe.optimisation.learning_rate == pytest.approx(1e-4)
@@ -151,3 +153,39 @@ def test_a_runs_folder_says_all_about_the_run(tiny_recipe: Path, tmp_path: Path)
     assert (run / saved.data.labels).read_text() == (tiny_recipe.parent / "labels.json").read_text()
     save_recipe(saved, run)  # as a resumed run does with the recipe in its own folder
     assert load_recipe(run / "recipe.yaml") == saved
+
+
+def test_the_folder_of_the_label_maps_starts_from_the_recipe_or_from_where_the_command_runs(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project"
+    shutil.copytree(tiny_recipe.parent, folder)
+    path = changed(folder / "recipe.yaml", folder, {"data.root": "heads"})
+    assert [head.name for head in read_heads(load_recipe(path))[1]] == ["person_0", "person_1"]
+    monkeypatch.chdir(folder / "heads")
+    given = load_recipe(path, {"data.root": "."})
+    (tmp_path / "run").mkdir()
+    for recipe in (load_recipe(path), given):
+        save_recipe(recipe, tmp_path / "run")
+        monkeypatch.chdir(tmp_path)
+        saved = load_recipe(tmp_path / "run" / "recipe.yaml")
+        assert Path(saved.data.root).is_absolute()
+        assert [head.name for head in read_heads(saved)[1]] == ["person_0", "person_1"]
+
+
+def test_a_recipe_that_cannot_be_written_leaves_the_former_one(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_recipe(load_recipe(tiny_recipe), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    rename = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target).name == "recipe.yaml" and b"steps: 9" in Path(source).read_bytes():
+            raise OSError(28, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(ResourceError, match="No space left"):
+        save_recipe(load_recipe(tiny_recipe, {"optimisation.steps": "9"}), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -73,7 +72,7 @@ def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelM
     Raises:
         InputError: if there are no label maps or a held-out head is not among them.
     """
-    root = Path(recipe.data.root).expanduser()
+    root = recipe.root
     files = sorted(root.glob(recipe.data.pattern))
     if not files:
         raise InputError(f"{root}: no label maps match {recipe.data.pattern!r}; set --data.root to their folder")

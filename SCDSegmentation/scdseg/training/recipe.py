@@ -11,6 +11,7 @@ import yaml
 
 from scdseg.errors import InputError
 from scdseg.training.synthesis import SynthesisSettings
+from scdseg.volumes import staged
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -85,9 +86,16 @@ class Recipe:
     export: ExportSettings
     directory: Path
 
+    @property
+    def root(self) -> Path:
+        """Folder of the label maps."""
+        return self.directory / Path(self.data.root).expanduser()
+
 
 def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
     """Read a recipe file, or a shipped one by its name; ``overrides`` maps dotted keys (``data.root``) to YAML values.
+
+    A relative ``data.root`` in the file starts from the file's folder, one in ``overrides`` from the working folder.
 
     Raises:
         InputError: for a file that is not there or not a recipe, and for unknown or missing keys, which it names.
@@ -106,6 +114,8 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
+        if key == "data.root" and isinstance(value, str):
+            value = str(Path(value).expanduser().absolute())
         _override(content, key, value, file)
     content["directory"] = file.resolve().parent
     return recipe_from_dict(content, str(path))
@@ -127,12 +137,21 @@ def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
 
 
 def save_recipe(recipe: Recipe, directory: Path) -> None:
-    """Write ``recipe.yaml`` and its labels into a run's folder, so that the folder says all about the run."""
+    """Write ``recipe.yaml`` and its labels into a run's folder, so that the folder says all about the run.
+
+    Raises:
+        ResourceError: the disk is full or a file cannot be written; the folder is then as it was.
+    """
     content = {key: value for key, value in asdict(recipe).items() if key != "directory"}
-    labels = recipe.directory / recipe.data.labels
     content["data"]["labels"] = "labels.json"
-    (directory / "labels.json").write_text(labels.read_text(encoding="utf-8"), encoding="utf-8")
-    (directory / "recipe.yaml").write_text(yaml.safe_dump(_lists(content), sort_keys=False), encoding="utf-8")
+    content["data"]["root"] = str(recipe.root.absolute())  # the run's folder is another one
+    texts = {
+        directory / "labels.json": (recipe.directory / recipe.data.labels).read_text(encoding="utf-8"),
+        directory / "recipe.yaml": yaml.safe_dump(_lists(content), sort_keys=False),
+    }
+    with staged(list(texts)) as temporary:
+        for path, text in texts.items():
+            temporary[path].write_text(text, encoding="utf-8")
 
 
 def _lists(value: Any) -> Any:
