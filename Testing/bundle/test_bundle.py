@@ -70,6 +70,14 @@ def test_metadata_has_what_monai_asks_for(original: Bundle) -> None:
     assert tensors["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "Left thalamus", "2": "Brainstem"}
 
 
+def test_a_bundle_from_before_the_token_head_loads(bundle_dir: Path, edit: Edit, network: SCDUNETR) -> None:
+    edit("scd.network.token_head", None)
+    assert "token_head" not in read_bundle(bundle_dir).network
+    loaded = read_bundle(bundle_dir).load_network()
+    assert loaded.token_head is None
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+
+
 def test_license_and_model_card_are_kept(tmp_path: Path, network: SCDUNETR, settings: dict[str, Any]) -> None:
     bundle = write_bundle(tmp_path / "tiny", network, license="CC0", readme="# Tiny\n", **settings)
     assert bundle.license_path is not None

@@ -59,7 +59,8 @@ _NETWORK = _object(
         "stem": {"enum": ["linear", "convolutional"]},
         "drop_path_rate": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         "token_head": {"type": "boolean"},
-    }
+    },
+    optional=("token_head",),  # models of before it existed have none
 )
 
 _INTENSITY_ARGUMENTS = {
