@@ -146,3 +146,19 @@ def test_channels_on_different_grids_are_refused(tmp_path: Path) -> None:
         require_same_grid([headers["a"], headers["far"]], ["T1", "T2"])
     with pytest.raises(InputError, match=r"6×8×9 voxels, but .*a\.nii has 7×8×9"):
         require_same_grid([headers["a"], headers["short"]], ["T1", "T2"])
+
+
+@pytest.mark.parametrize("name", ["series.nrrd", "series.mha", "series.nii.gz"])
+def test_a_series_of_one_volume_is_a_volume(tmp_path: Path, name: str) -> None:
+    if name.endswith(".nii.gz"):
+        nib.save(nib.Nifti1Image(VOXELS[..., None], AFFINES["oblique"]), tmp_path / name)
+    else:
+        write_volume(Volume(VOXELS, AFFINES["oblique"]), tmp_path / "3d.nrrd")
+        joined = sitk.JoinSeries(sitk.ReadImage(str(tmp_path / "3d.nrrd")))
+        assert joined.GetSize() == (7, 8, 9, 1)
+        sitk.WriteImage(joined, str(tmp_path / name))
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, VOXELS)
+    np.testing.assert_allclose(volume.affine, AFFINES["oblique"], atol=1e-5)
+    write_volume(volume, tmp_path / f"copy_{name}")
+    np.testing.assert_allclose(read_header(tmp_path / f"copy_{name}").affine, volume.affine, atol=1e-9)

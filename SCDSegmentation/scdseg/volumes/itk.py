@@ -66,8 +66,13 @@ def read_itk_header(path: Path) -> VolumeHeader:
         InputError: unreadable, not one 3-D scalar volume, or an impossible geometry.
     """
     reader = read_file_information(path)
-    shape = check_shape(path, reader.GetSize())
-    geometry = ItkGeometry(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    dimensions = list(reader.GetSize())
+    while len(dimensions) > 3 and dimensions[-1] == 1:
+        dimensions.pop()
+    shape = check_shape(path, dimensions)
+    # A series of one volume has a fourth axis, which places nothing.
+    direction = np.array(reader.GetDirection()).reshape(2 * (len(reader.GetSize()),))[:3, :3]
+    geometry = ItkGeometry(reader.GetSpacing()[:3], reader.GetOrigin()[:3], tuple(direction.ravel().tolist()))
     if min(geometry.spacing) <= 0:
         # ITK divides by the spacing: the direction is not a number then, and tells less than this.
         raise InputError(
