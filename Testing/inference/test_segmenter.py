@@ -138,6 +138,17 @@ def test_bfloat16_and_float32_agree(tiny_bundle: Bundle, image: Path) -> None:
     assert np.mean(exact.labels.array == fast.labels.array) > 0.95
 
 
+@pytest.mark.gpu
+def test_cuda_gives_the_labels_of_the_cpu(tiny_bundle: Bundle, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TF32 rounds to 10 bits, which is no longer the CPU's float32.
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    expected = segment(image, tiny_bundle.path, device="cpu", precision="fp32").labels.array
+    result = segment(image, tiny_bundle.path, device="cuda", precision="fp32")
+    assert result.report["device"]["type"].startswith("cuda")
+    assert np.mean(result.labels.array == expected) > 0.999
+
+
 def test_wrong_number_of_images_keep_ratios_and_overlap_are_refused(tiny_bundle: Bundle, image: Path) -> None:
     with pytest.raises(InputError, match=r"takes 1 image \(T1\), but 2 given"):
         segment([image, image], tiny_bundle.path)
