@@ -41,7 +41,18 @@ def test_a_flipped_head_has_left_and_right_swapped() -> None:
 
 def test_both_sides_share_the_left_ones_contrast() -> None:
     twins = [SCHEME.tissues[index] for index in SCHEME.sides_together().tolist()]
-    assert twins == [0, 2, 17, 24, 25, 2, 17, 57, 516]
+    assert twins == [0, 2, 17, 24, 25, 2, 17, 25, 516]
+
+
+def test_merged_values_of_the_shipped_recipe_share_their_contrast_in_pairs() -> None:
+    recipe = load_recipe("brain-structures")
+    merge = recipe.data.merge
+    assert merge is not None
+    entries = read_label_entries(recipe.directory / recipe.data.labels)
+    merged = tuple(sorted(merge))
+    twins = LabelScheme(entries, merge, merged).sides_together().tolist()
+    pairs = {(merged[left], merged[index]) for index, left in enumerate(twins) if left != index}
+    assert pairs == {(25, 57), (30, 62), (136, 163), (137, 164)}
 
 
 def test_a_side_whose_twin_is_in_no_map_keeps_its_own_contrast() -> None:

@@ -47,9 +47,19 @@ class LabelScheme:
         return torch.tensor(table)
 
     def sides_together(self) -> Tensor:
-        """Tissue index → tissue index (T,) int64 of its left twin, so that both sides get one contrast."""
+        """Tissue index → tissue index (T,) int64 of its left twin, so that both sides get one contrast.
+
+        Twins are labels that mirror each other and the raw values merged into such labels. Those are matched from the
+        highest value down: FreeSurfer numbers sides alike, and structures of the midline, which have no twin, lower.
+        """
         left = {e["mirror"]: e["value"] for e in self.entries if e["mirror"] and e["mirror"] < e["value"]}
         twin = {right: lower for lower, right in left.items()}
+        for lower, right in left.items():
+            ours, theirs = (
+                sorted((raw for raw, host in self.merge.items() if host == value), reverse=True)
+                for value in (lower, right)
+            )
+            twin.update(zip(theirs, ours, strict=False))
         position = {raw: index for index, raw in enumerate(self.tissues)}
         return torch.tensor([position.get(twin.get(raw, raw), index) for index, raw in enumerate(self.tissues)])
 
