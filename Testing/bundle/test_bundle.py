@@ -61,6 +61,12 @@ def test_half_precision_halves_the_file_and_loads_as_float32(
         assert torch.equal(tensor, network.state_dict()[name].half().float())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_weights_can_be_read_by_whoever_may_read_the_rest(original: Bundle) -> None:
+    metadata = original.path / "configs" / "metadata.json"
+    assert original.weights_path.stat().st_mode == metadata.stat().st_mode
+
+
 def test_metadata_has_what_monai_asks_for(original: Bundle) -> None:
     required = "version monai_version pytorch_version numpy_version required_packages_version task description "
     "authors copyright"

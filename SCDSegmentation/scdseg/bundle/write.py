@@ -182,7 +182,7 @@ def _network_data_format(
 def _write_weights(network: SCDUNETR, path: Path, half: bool) -> dict[str, Any]:
     """Write the weights and return their entry in the metadata."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from scdseg.bundle.weights import sha256
 
@@ -198,5 +198,6 @@ def _write_weights(network: SCDUNETR, path: Path, half: bool) -> dict[str, Any]:
             )
             raise ModelError(f"{path}: {name} has values that are infinite or not a number in {kind}")
         tensors[name] = stored
-    save_file(tensors, path)
+    # save_file would make a file that only its owner can read, whatever the umask: no use in a shared folder.
+    path.write_bytes(save(tensors))
     return {"file": WEIGHTS_FILE, "sha256": sha256(path), "bytes": path.stat().st_size}
