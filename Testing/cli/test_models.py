@@ -23,12 +23,12 @@ def folder(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return folder
 
 
-def test_the_table_has_all_that_one_chooses_by(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_has_all_that_one_chooses_by(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     output = capsys.readouterr().out
     for cell in (
         "[bold]heads",
-        "2: white matter, hippocampus",
+        "2 labels: white matter, hippocampus",
         "T1",
         "0.25–1, default 0.5",
         "MB",

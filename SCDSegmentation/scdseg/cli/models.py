@@ -15,7 +15,7 @@ def add_parser(subparsers: Any) -> None:
         description="List the models in the folders that SCDSEG_MODELS names, in the user's folder and among those "
         "that ship.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(listing, indent=2))
         return 0
-    _print_table(bundles, problems, model_folders())
+    _print_models(bundles, problems, model_folders())
     return 0
 
 
@@ -52,32 +52,26 @@ def _as_json(bundle: Any) -> dict[str, Any]:
     }
 
 
-def _print_table(bundles: list[Any], problems: list[Any], folders: list[Any]) -> None:
+def _print_models(bundles: list[Any], problems: list[Any], folders: list[Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.padding import Padding
     from rich.text import Text
 
     console = Console()
-    if bundles:
-        table = Table()
-        for heading in ("Name", "Segments", "Inputs", "Keep ratio", "Size", "Path"):
-            table.add_column(heading, overflow="fold")
-        for bundle in bundles:
-            lowest, highest = bundle.keep_ratio_range
-            ratios = f"{lowest:g}" if lowest == highest else f"{lowest:g}–{highest:g}, default {bundle.keep_ratio:g}"
-            labels = f"{len(bundle.labels)}: " + ", ".join(label.name for label in bundle.labels)
-            cells = (
-                bundle.name,
-                labels,
-                ", ".join(bundle.channels),
-                ratios,
-                f"{bundle.bytes / 1e6:.1f} MB",
-                str(bundle.path),
-            )
-            # Text, not str: names come from files, and rich would read square brackets in them as mark-up.
-            table.add_row(*(Text(cell) for cell in cells))
-        console.print(table)
-    else:
+    for bundle in bundles:
+        lowest, highest = bundle.keep_ratio_range
+        ratios = f"{lowest:g}" if lowest == highest else f"{lowest:g}–{highest:g}, default {bundle.keep_ratio:g}"
+        # Text, not str: names come from files, and rich would read square brackets in them as mark-up.
+        console.print(Text(bundle.name, style="bold"))
+        for line in (
+            bundle.description,
+            f"inputs: {', '.join(bundle.channels)}; keep ratio: {ratios}; {bundle.bytes / 1e6:.1f} MB",
+            f"{len(bundle.labels)} labels: " + ", ".join(label.name for label in bundle.labels),
+        ):
+            console.print(Padding(Text(line), (0, 0, 0, 2)))
+        # Unbroken, so that it can be copied.
+        console.print(Text(f"  {bundle.path}"), soft_wrap=True)
+    if not bundles:
         console.print(Text("No models found. Searched: " + ", ".join(str(folder) for folder in folders)))
     if problems:
         console.print(Text("\nFolders that look like models but cannot be used:"))
