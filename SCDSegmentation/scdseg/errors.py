@@ -38,6 +38,6 @@ class ResourceError(ScdsegError):
 
 
 class Cancelled(ScdsegError):
-    """The user asked to stop; nothing was written."""
+    """The user asked to stop; no result was written."""
 
     code = "cancelled"

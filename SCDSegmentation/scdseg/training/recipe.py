@@ -122,7 +122,7 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
 
 
 def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
-    """A recipe from nested mappings, as read from YAML or kept in a checkpoint."""
+    """A recipe from nested mappings, as read from YAML; ``origin`` names them in errors."""
     sections = {
         "data": DataSettings,
         "synthesis": SynthesisSettings,
