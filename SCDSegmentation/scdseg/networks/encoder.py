@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from scdseg.networks.patch_embedding import PatchEmbedding
-from scdseg.networks.pruning import SoftTopKPruning, keep_counts
+from scdseg.networks.pruning import SoftTopKPruning
 from scdseg.networks.transformer import transformer_blocks
+from scdseg.window_cost import keep_counts
 
 
 class SparseEncoding(NamedTuple):

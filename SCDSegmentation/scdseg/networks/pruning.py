@@ -90,20 +90,6 @@ class SoftTopKPruning(nn.Module):
         return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, _take(policy, kept_index))
 
 
-def keep_counts(token_count: int, keep_ratios: Sequence[float]) -> list[int]:
-    """Patch tokens left after each stage: ``int(L_s · ratio)`` of those that reached it.
-
-    Where rounding would leave none, one is kept for the stages still to come; behind the last stage CLS may go on
-    alone.
-    """
-    counts: list[int] = []
-    for stage, ratio in enumerate(keep_ratios, start=1):
-        # The small term undoes rounding such as 10 × (1 − 0.9) = 0.9999999999999998.
-        token_count = max(int(token_count * ratio + 1e-6), 0 if stage == len(keep_ratios) else 1)
-        counts.append(token_count)
-    return counts
-
-
 def stage_keep_ratios(keep_ratio: float | Sequence[float], stages: int) -> list[float]:
     """One keep ratio in (0, 1] for each stage, from one for all or a sequence.
 
