@@ -1,0 +1,149 @@
+"""Packages that the worker needs beyond what Slicer has: found missing without importing them, installed when asked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import slicer
+
+from SCDSegmentationLib.errors import SegmentationError
+
+_KEPT = ("torch", "numpy", "scipy", "SimpleITK")  # never replaced by another version on our behalf
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A package.
+
+    Args:
+        name: as pip knows it.
+        minimum: lowest version.
+        megabytes: about what is downloaded, in words.
+        purpose: what for.
+    """
+
+    name: str
+    minimum: str
+    megabytes: str
+    purpose: str
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"{self.name}>={self.minimum}"
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether it is installed in a version that will do."""
+        return bool(slicer.packaging.pip_check(self.requirement))
+
+
+PYTORCH = Dependency("torch", "2.8", "200 MB, or 3 GB with CUDA", "the network")
+PACKAGES = (
+    Dependency("monai", "1.5.2", "2 MB", "resampling and decoder blocks"),
+    Dependency("nibabel", "5.2", "3 MB", "orientation of volumes"),
+    Dependency("safetensors", "0.4.5", "1 MB", "weights that cannot run code"),
+    Dependency("jsonschema", "4.20", "1 MB", "checks of a model's metadata"),
+    Dependency("platformdirs", "4", "0.1 MB", "the folder of your models"),
+    Dependency("psutil", "5.9", "0.3 MB", "free memory"),
+)
+
+
+def missing() -> list[Dependency]:
+    """What is not installed, or too old."""
+    return [dependency for dependency in (PYTORCH, *PACKAGES) if not dependency.satisfied]
+
+
+def consentText(dependencies: list[Dependency]) -> str:
+    """What the one dialog says before anything is installed."""
+    lines = [f"{d.name} ({d.megabytes}): {d.purpose}" for d in dependencies]
+    return (
+        "SCDSegmentation needs these Python packages, which are not installed yet:\n\n"
+        + "\n".join(lines)
+        + "\n\nThey are downloaded and installed into Slicer. Install them now?"
+    )
+
+
+def ensure() -> None:
+    """Install what is missing after asking once.
+
+    Raises:
+        SegmentationError: declined, not possible or failed; the message says what to do.
+    """
+    wanted = missing()
+    if not wanted:
+        return
+    names = ", ".join(dependency.name for dependency in wanted)
+    if slicer.app.commandOptions().testingEnabled:
+        # Tests must not change the Python environment of whoever runs them.
+        raise SegmentationError(f"These packages are missing: {names}. Install them first.", "dependencies")
+    if PYTORCH in wanted:
+        _requirePyTorchExtension()
+    if not slicer.util.confirmOkCancelDisplay(consentText(wanted), windowTitle="SCDSegmentation"):
+        raise SegmentationError(
+            f"Nothing was installed. Segmentation needs {names}: press Apply again to install them.", "dependencies"
+        )
+    try:
+        if PYTORCH in wanted:
+            _installPyTorch()
+        _installPackages([dependency for dependency in wanted if dependency is not PYTORCH])
+    except Exception as error:
+        raise SegmentationError(
+            f"Installing {names} failed ({error}). Check the internet connection and proxy settings, see the "
+            "application's log, and press Apply to try again.",
+            "dependencies",
+        ) from error
+
+
+def _requirePyTorchExtension() -> None:
+    if importlib.util.find_spec("PyTorchUtils") is None:
+        raise SegmentationError(
+            "PyTorch is missing, and it is installed by the PyTorch extension, which is missing too: install "
+            "'PyTorch' in the Extensions Manager, start Slicer again and press Apply.",
+            "dependencies",
+        )
+    try:
+        installed = importlib.metadata.version(PYTORCH.name)
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise SegmentationError(
+        f"PyTorch {installed} is too old (needed: {PYTORCH.minimum} or newer): uninstall it in the module "
+        "'PyTorch Utils', start Slicer again and press Apply.",
+        "dependencies",
+    )
+
+
+def _installPyTorch() -> None:
+    import PyTorchUtils
+
+    # The logic chooses the build for this computer's GPU and driver.
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={PYTORCH.minimum}") is None:
+        raise RuntimeError("the PyTorch extension installed nothing")
+
+
+def _installPackages(dependencies: list[Dependency]) -> None:
+    if not dependencies:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("\n".join(_pins()) + "\n", encoding="utf-8")
+        slicer.packaging.pip_install(
+            [dependency.requirement for dependency in dependencies],
+            constraints=str(constraints),
+            requester="SCDSegmentation",
+        )
+
+
+def _pins() -> list[str]:
+    """The present versions of what pip must not touch."""
+    pins = []
+    for name in _KEPT:
+        try:
+            pins.append(f"{name}=={importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return pins

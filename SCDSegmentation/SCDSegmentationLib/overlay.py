@@ -1,0 +1,119 @@
+"""Segments and token importance over the image: slice layers, colours, legend, surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+import slicer
+
+from SCDSegmentationLib.parameters import BOTH, IMPORTANCE, SEGMENTS
+
+_INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"
+
+
+def prepareImportanceDisplay(importance: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Inferno from 0 to 1, one square a token: interpolation would invent values between them."""
+    if importance.GetDisplayNode() is None:
+        importance.CreateDefaultDisplayNodes()
+    display = importance.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAndObserveColorNodeID(_INFERNO)
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(0.0, 1.0)
+        display.SetInterpolate(0)
+
+
+def setThreshold(importance: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> None:
+    """Show only tokens that are at least this important, 0…1."""
+    display = importance.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetThreshold(threshold, 1.0)
+        display.SetApplyThreshold(threshold > 0)
+
+
+def setLegend(importance: slicer.vtkMRMLScalarVolumeNode, visible: bool) -> None:
+    """Show or hide the colour legend of the importance."""
+    colors = slicer.modules.colors.logic()
+    legend = colors.GetColorLegendDisplayNode(importance)
+    if legend is None:
+        if not visible:
+            return
+        legend = colors.AddDefaultColorLegendDisplayNode(importance)
+        legend.SetTitleText("importance")
+    legend.SetVisibility(visible)
+
+
+def showsImportance(shown: str) -> bool:
+    """Whether a choice of what lies over the image includes the importance."""
+    return shown in (IMPORTANCE, BOTH)
+
+
+def show(
+    volume: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: slicer.vtkMRMLSegmentationNode | None,
+    importance: slicer.vtkMRMLScalarVolumeNode | None,
+    shown: str,
+    opacity: float,
+    fit: bool = False,
+) -> None:
+    """Show a volume with what lies over it.
+
+    Args:
+        volume: in the background.
+        segmentation: shown with ``SEGMENTS`` and ``BOTH``.
+        importance: in the foreground with ``IMPORTANCE`` and ``BOTH``.
+        shown: one of the choices in :mod:`SCDSegmentationLib.parameters`.
+        opacity: of the importance, 0…1.
+        fit: whether the views are fit to the volume.
+    """
+    foreground = importance if importance is not None and showsImportance(shown) else None
+    slicer.util.setSliceViewerLayers(
+        background=volume, foreground=foreground, foregroundOpacity=opacity if foreground else 0.0, fit=fit
+    )
+    if segmentation is not None and segmentation.GetDisplayNode() is not None:
+        segmentation.GetDisplayNode().SetVisibility(shown in (SEGMENTS, BOTH))
+
+
+class SurfaceBuilder:
+    """Makes the closed surfaces of a segmentation one segment a turn of the event loop, then shows them in 3-D."""
+
+    def __init__(self) -> None:
+        self._pending: list[str] = []
+        self._segmentation: slicer.vtkMRMLSegmentationNode | None = None
+        self._done: Callable[[], None] | None = None
+
+    def show(self, segmentation: slicer.vtkMRMLSegmentationNode, done: Callable[[], None] | None = None) -> None:
+        """Show the surfaces; ``done`` is called when they are there."""
+        self.stop()
+        self._segmentation, self._done = segmentation, done
+        self._pending = list(segmentation.GetSegmentation().GetSegmentIDs())
+        self._next(segmentation)
+
+    def hide(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+        """Hide the surfaces; they are kept for the next time."""
+        self.stop()
+        if segmentation.GetDisplayNode() is not None:
+            segmentation.GetDisplayNode().SetVisibility3D(False)
+
+    def stop(self) -> None:
+        """Make no more surfaces."""
+        self._segmentation, self._pending, self._done = None, [], None
+
+    def _next(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
+        if self._segmentation is not segmentation or segmentation.GetScene() is None:
+            return
+        name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+        if self._pending:
+            segmentId = self._pending.pop(0)
+            segment = segmentation.GetSegmentation().GetSegment(segmentId)
+            if segment is not None and segment.GetRepresentation(name) is None:
+                segmentation.GetSegmentation().ConvertSingleSegment(segmentId, name)
+            qt.QTimer.singleShot(0, lambda: self._next(segmentation))
+            return
+        display = segmentation.GetDisplayNode()
+        display.SetPreferredDisplayRepresentationName3D(name)
+        display.SetVisibility3D(True)
+        if self._done is not None:
+            self._done()
+        self.stop()

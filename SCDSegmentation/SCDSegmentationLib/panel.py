@@ -1,0 +1,265 @@
+"""The panel: what the user chooses, Apply and Cancel, progress, and what lies over the image."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import slicer
+
+from SCDSegmentationLib import sample_data
+from SCDSegmentationLib.device_list import DeviceList
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.keep_ratio import describe, presets
+from SCDSegmentationLib.model_list import ModelList
+from SCDSegmentationLib.models import Model
+from SCDSegmentationLib.overlay_control import OverlayControl
+from SCDSegmentationLib.parameters import SCDSegmentationParameters
+from SCDSegmentationLib.progress_view import ProgressView
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, TOKEN_MAP_ATTRIBUTE, Results
+from SCDSegmentationLib.run import Request, inputProblem
+from SCDSegmentationLib.segmentations import Segmentations
+
+_VOLUMES = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
+
+
+class Panel:
+    """Wires the widgets of ``SCDSegmentation.ui`` with the logic.
+
+    Args:
+        ui: the widgets by name.
+        logic: that segments.
+    """
+
+    def __init__(self, ui: Any, logic: Segmentations) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.parameters: SCDSegmentationParameters | None = None
+        self._guiTag: int | None = None
+        self._observerTag: int | None = None
+        self._shownVolume: str | None = None
+        self._updating = False
+        self._inputs = [(ui.inputLabel, ui.inputSelector)]
+        self._inputs += [(getattr(ui, f"inputLabel{n}"), getattr(ui, f"inputSelector{n}")) for n in (2, 3, 4)]
+        self.progress = ProgressView(ui)
+        self.models = ModelList(ui)
+        self.devices = DeviceList(ui.deviceComboBox)
+        self.overlay = OverlayControl(ui)
+        # Only importance maps are offered as outputs, so that no image is written over by mistake.
+        ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
+        self._connect()
+        for problem in self.models.problems:
+            self.progress.log(problem)
+
+    @property
+    def model(self) -> Model | None:
+        """The selected model."""
+        return self.models.model
+
+    def setParameters(self, parameters: SCDSegmentationParameters | None) -> None:
+        """Show this state and write changes into it; None: neither."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.parameters.RemoveObserver(self._observerTag)
+        self.parameters = parameters
+        self.overlay.setParameters(parameters)
+        if parameters is None:
+            return
+        self.models.refresh()
+        self._guiTag = parameters.connectGui(self.ui)
+        self._observerTag = parameters.AddObserver("ModifiedEvent", lambda caller, event: self._onParametersModified())
+        if parameters.inputVolume is None:
+            parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        self._shownVolume = _nodeId(parameters.inputVolume)
+        self.models.select(parameters.model)
+        self._showModel()
+        self._onParametersModified()
+
+    def onNodeRemoved(self) -> None:
+        """A node left the scene: a run that needs it ends, and the panel says what is missing now."""
+        run = self.logic.run
+        if run is not None and any(volume.GetScene() is None for volume in run.request.volumes):
+            self.logic.cancel("The input volume was deleted, so the segmentation was cancelled.")
+        self._showReadiness()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        self.models.selected.connect(self._onModelSelected)
+        self.devices.selected.connect(self._onDeviceSelected)
+        self.logic.log.connect(self.progress.log)
+        self.logic.devices.connect(self.devices.show)
+        ui.applyButton.clicked.connect(self.onApply)
+        ui.sampleDataButton.clicked.connect(self._onSampleData)
+        ui.restartWorkerButton.clicked.connect(self._onRestartWorker)
+        for number, button in enumerate((ui.fastButton, ui.defaultButton, ui.thoroughButton)):
+            button.clicked.connect(lambda *_, n=number: self._onPreset(n))
+
+    def onApply(self) -> None:
+        """Start, or cancel what is running."""
+        if self.logic.run is not None:
+            self.ui.applyButton.setEnabled(False)
+            self.logic.cancel()
+            return
+        parameters = self.parameters
+        try:
+            run = self.logic.prepare(self._request())
+        except SegmentationError as error:
+            self._showError(error)
+            return
+        run.progress.connect(self.progress.show)
+        run.finished.connect(lambda results: self._onFinished(results, parameters, run.seconds))
+        run.failed.connect(self._onFailed)
+        self.progress.begin()
+        run.start()
+        self._showReadiness()
+
+    def _request(self) -> Request:
+        parameters, model = self.parameters, self.model
+        if model is None:
+            raise SegmentationError("Select a model.", "model")
+        return Request(
+            tuple(getattr(parameters, name) for name in _VOLUMES[: len(model.channels)]),
+            model,
+            parameters.keepRatio,
+            parameters.overlap,
+            parameters.device,
+            parameters.precision,
+            parameters.segmentation,
+            parameters.importance,
+        )
+
+    def _onFinished(self, results: Results, parameters: SCDSegmentationParameters, seconds: dict[str, float]) -> None:
+        volume = results.segmentation.GetNodeReference(results.segmentation.GetReferenceImageGeometryReferenceRole())
+        if parameters.inputVolume is volume:
+            with slicer.util.NodeModify(parameters):
+                parameters.segmentation, parameters.importance = results.segmentation, results.importance
+        self.overlay.showResults(volume, results, parameters)
+        for warning in results.report["warnings"]:
+            self.progress.log(f"warning: {warning}")
+        self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+        found = sum(1 for label in results.report["labels"] if label["voxels"])
+        self.progress.end(
+            f"Found {found} of {len(results.report['labels'])} structures in {seconds['total']:.1f} s on "
+            f"{results.report['device']['name']}."
+        )
+        self._showReadiness()
+
+    def _onFailed(self, error: SegmentationError) -> None:
+        self.progress.end(str(error))
+        self._showReadiness()
+        if error.code != "cancelled":
+            self._showError(error)
+
+    def _showError(self, error: SegmentationError) -> None:
+        logging.error(f"SCDSegmentation: {error}")
+        self.progress.end(str(error))
+        slicer.util.errorDisplay(str(error), windowTitle="SCDSegmentation")
+
+    def _onParametersModified(self) -> None:
+        if self._updating or self.parameters is None:
+            return
+        self._updating = True
+        try:
+            volume = _nodeId(self.parameters.inputVolume)
+            if volume != self._shownVolume:
+                self._shownVolume = volume
+                self._chooseOutputs()
+            self.devices.select(self.parameters.device)
+            if self.model is None or self.model.name != self.parameters.model:
+                self.models.select(self.parameters.model)
+                self._showModel()
+            self._showKeepRatio()
+            self._showReadiness()
+        finally:
+            self._updating = False
+
+    def _chooseOutputs(self) -> None:
+        """Another input: offer the outputs of its own last run, or new ones, never those of another volume."""
+        segmentation = _segmentationOf(self.parameters.inputVolume)
+        with slicer.util.NodeModify(self.parameters):
+            self.parameters.segmentation = segmentation
+            self.parameters.importance = segmentation.GetNodeReference(IMPORTANCE_REFERENCE) if segmentation else None
+
+    def _onModelSelected(self, model: Model | None) -> None:
+        if model is None or self.parameters is None or model.name == self.parameters.model:
+            return
+        with slicer.util.NodeModify(self.parameters):
+            self.parameters.model = model.name
+            self.parameters.keepRatio = model.keepRatio
+            self.parameters.overlap = model.overlap
+        self._showModel()
+
+    def _showModel(self) -> None:
+        """An input for each channel, and the presets of the model."""
+        model = self.model
+        channels = model.channels if model else ("",)
+        for number, (label, selector) in enumerate(self._inputs):
+            used = number < len(channels)
+            label.setVisible(used)
+            selector.setVisible(used)
+            if used:
+                label.setText("Input volume:" if len(channels) == 1 else f"{channels[number]}:")
+        buttons = (self.ui.fastButton, self.ui.defaultButton, self.ui.thoroughButton)
+        for button in buttons:
+            button.setEnabled(model is not None)
+        for button, preset in zip(buttons, presets(model) if model else (), strict=False):
+            button.setText(f"{preset.name} ({preset.keepRatio:g})")
+            button.setToolTip(preset.toolTip)
+
+    def _showKeepRatio(self) -> None:
+        self.ui.keepRatioInfoLabel.setText(describe(self.model, self.parameters.keepRatio) if self.model else "")
+
+    def _onPreset(self, number: int) -> None:
+        if self.model is not None and self.parameters is not None:
+            self.parameters.keepRatio = presets(self.model)[number].keepRatio
+
+    def _onDeviceSelected(self, name: str) -> None:
+        if self.parameters is not None:
+            self.parameters.device = name
+
+    def _onSampleData(self) -> None:
+        volume = slicer.mrmlScene.GetFirstNodeByName(sample_data.NAME) or sample_data.load()
+        if self.parameters is not None:
+            self.parameters.inputVolume = volume
+
+    def _onRestartWorker(self) -> None:
+        self.progress.log("restarting the segmentation process")
+        self.logic.restartWorker()
+
+    def _missing(self) -> str | None:
+        """What has to be chosen before Apply can do something."""
+        if self.parameters is None:
+            return "Open the module first."
+        if self.model is None:
+            return f"Select a model: '{self.parameters.model}' was not found."
+        names = _VOLUMES[: len(self.model.channels)]
+        return inputProblem([getattr(self.parameters, name) for name in names], self.model)
+
+    def _showReadiness(self) -> None:
+        """Apply or Cancel, and in the tool tip what is still missing."""
+        button = self.ui.applyButton
+        if self.logic.run is not None:
+            button.setText("Cancel")
+            button.setEnabled(True)
+            button.setToolTip("Stop the segmentation; the scene stays as it was.")
+            return
+        missing = self._missing()
+        button.setText("Apply")
+        button.setEnabled(missing is None)
+        button.setToolTip(missing or "Segment the volume.")
+
+
+def _nodeId(node: slicer.vtkMRMLNode | None) -> str | None:
+    return node.GetID() if node is not None else None
+
+
+def _segmentationOf(volume: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLSegmentationNode | None:
+    """The last segmentation of a volume that a run made."""
+    if volume is None:
+        return None
+    found = None
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        role = node.GetReferenceImageGeometryReferenceRole()
+        if node.GetNodeReference(IMPORTANCE_REFERENCE) is not None and node.GetNodeReference(role) is volume:
+            found = node
+    return found

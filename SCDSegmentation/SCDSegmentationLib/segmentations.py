@@ -1,0 +1,178 @@
+"""What the module can do, with or without its panel: start, cancel and wait for segmentations, ask for devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import slicer
+
+from SCDSegmentationLib import dependencies
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.models import Model, findModels
+from SCDSegmentationLib.results import Results
+from SCDSegmentationLib.run import Request, SegmentationRun
+from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.worker_process import WorkerProcess, sharedWorker
+
+VolumeNode = slicer.vtkMRMLScalarVolumeNode
+
+
+class Segmentations:
+    """Runs segmentations one after the other in one worker process.
+
+    Signals:
+        log(str): a line for the log.
+        devices(list): what the worker can compute on, one dictionary each with name, title, free_bytes, works.
+
+    Args:
+        worker: the process; None: the one that all share, so that a model is loaded once.
+    """
+
+    def __init__(self, worker: WorkerProcess | None = None) -> None:
+        self.log, self.devices = Signal(), Signal()
+        self.worker = worker or sharedWorker()
+        self.worker.log.connect(self.log.emit)
+        self.worker.event.connect(self._onEvent)
+        self.run: SegmentationRun | None = None
+        self._probeId: int | None = None
+
+    def findModel(self, name: str) -> Model:
+        """The model of a name or in a folder.
+
+        Raises:
+            SegmentationError: there is none.
+        """
+        models, _ = findModels()
+        for model in models:
+            if name in (model.name, str(model.path)):
+                return model
+        names = ", ".join(model.name for model in models) or "none"
+        raise SegmentationError(f"There is no model '{name}'; there are: {names}.", "model")
+
+    def request(
+        self,
+        volumes: VolumeNode | Sequence[VolumeNode],
+        model: str = "brain-structures",
+        keepRatio: float | None = None,
+        overlap: float | None = None,
+        **others: Any,
+    ) -> Request:
+        """A request, with the model's own values where none are given.
+
+        Args:
+            volumes: one, or one for each channel of the model.
+            model: its name or folder.
+            keepRatio: share of tokens kept at each stage, in (0, 1].
+            overlap: share of a window that the next one covers again, 0…0.9.
+            others: ``device``, ``precision``, ``segmentation`` and ``importance`` of :class:`Request`.
+
+        Raises:
+            SegmentationError: there is no such model, or a number is out of range.
+        """
+        found = self.findModel(model)
+        ratio = found.keepRatio if keepRatio is None else float(keepRatio)
+        share = found.overlap if overlap is None else float(overlap)
+        if not 0 < ratio <= 1:
+            raise SegmentationError(f"The keep ratio {ratio:g} is out of range: give a number above 0 and at most 1.")
+        if not 0 <= share <= 0.9:
+            raise SegmentationError(f"The overlap {share:g} is out of range: give a number from 0 to 0.9.")
+        nodes = tuple(volumes) if isinstance(volumes, (list, tuple)) else (volumes,)
+        return Request(nodes, found, ratio, share, **others)
+
+    def segment(self, volumes: VolumeNode | Sequence[VolumeNode], **options: Any) -> Results:
+        """Segment and wait, while the application goes on drawing: what Apply does, for scripts.
+
+        Args:
+            volumes: one, or one for each channel of the model.
+            options: see :meth:`request`.
+
+        Raises:
+            SegmentationError: see :meth:`start`; also whatever ends the run.
+        """
+        ended: list[Results | SegmentationError] = []
+        self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options)
+        while not ended:
+            slicer.app.processEvents()
+        if isinstance(ended[0], SegmentationError):
+            raise ended[0]
+        return ended[0]
+
+    def startSegmentation(
+        self,
+        volumes: VolumeNode | Sequence[VolumeNode],
+        onProgress: Callable[[str, int, int, float | None], None] | None = None,
+        onFinished: Callable[[Results], None] | None = None,
+        onFailed: Callable[[SegmentationError], None] | None = None,
+        **options: Any,
+    ) -> SegmentationRun:
+        """Start a segmentation and return at once; call in the main thread.
+
+        Args:
+            volumes: one, or one for each channel of the model.
+            onProgress: called with step, done, total and seconds left (None while unknown).
+            onFinished: called with the nodes.
+            onFailed: called with what happened; code "cancelled" after :meth:`cancel`.
+            options: see :meth:`request`.
+
+        Raises:
+            SegmentationError: see :meth:`start`.
+        """
+        run = self.prepare(self.request(volumes, **options))
+        for signal, slot in ((run.progress, onProgress), (run.finished, onFinished), (run.failed, onFailed)):
+            if slot is not None:
+                signal.connect(slot)
+        run.start()
+        return run
+
+    def prepare(self, request: Request) -> SegmentationRun:
+        """A run that is about to start: connect its signals, then call its ``start``.
+
+        Raises:
+            SegmentationError: another one is running, the request cannot run, or packages are missing.
+        """
+        if self.run is not None:
+            raise SegmentationError(
+                "A segmentation is running: wait for it, or cancel it, before starting another.", "busy"
+            )
+        dependencies.ensure()
+        run = SegmentationRun(request, self.worker)
+        self.run = run
+        run.finished.connect(lambda results: self._onEnd(run))
+        run.failed.connect(lambda error: self._onEnd(run))
+        return run
+
+    def cancel(self, *reason: str) -> None:
+        """Cancel what is running, if anything is."""
+        if self.run is not None:
+            self.run.cancel(*reason)
+
+    def probe(self) -> None:
+        """Ask the worker what it can compute on; the answer comes as ``devices``. Nothing happens during a run, nor
+        while packages are missing.
+        """
+        if self.run is None and not dependencies.missing():
+            self._probeId = self.worker.request("probe")
+
+    def restartWorker(self) -> None:
+        """End the worker, and what is running with it, and start another."""
+        self.stopWorker()
+        self.probe()
+
+    def stopWorker(self) -> None:
+        """End the worker and what is running; no process and no file is left."""
+        self.worker.stop()
+        if self.run is not None:
+            self.run.abandon()
+
+    def _onEnd(self, run: SegmentationRun) -> None:
+        if self.run is run:
+            self.run = None
+
+    def _onEvent(self, event: dict[str, Any]) -> None:
+        if event.get("id") != self._probeId or self._probeId is None:
+            return
+        if event["event"] == "result":
+            self.devices.emit(list(event.get("devices", [])))
+        elif event["event"] == "error":
+            self.log.emit(str(event.get("message")))
