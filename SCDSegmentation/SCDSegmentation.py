@@ -35,8 +35,8 @@ class SCDSegmentation(ScriptedLoadableModule):
             "looked. Select a volume, a model and a keep ratio, and press Apply. For research use only."
         )
         parent.acknowledgementText = _(
-            "The method is that of Zhou, Liu, Bae, He, Samaras, Prasanna: Token Sparsification for Faster Medical Image "
-            "Segmentation, IPMI 2023."
+            "The method is that of Zhou, Liu, Bae, He, Samaras, Prasanna: Token Sparsification for Faster Medical "
+            "Image Segmentation, IPMI 2023."
         )
         slicer.app.connect("startupCompleted()", self._onStartupCompleted)
 

@@ -46,10 +46,10 @@ PYTORCH = Dependency("torch", "2.8", "200 MB, or 3 GB with CUDA", "the network")
 PACKAGES = (
     Dependency("monai", "1.5.2", "2 MB", "resampling and decoder blocks"),
     Dependency("nibabel", "5.2", "3 MB", "orientation of volumes"),
-    Dependency("safetensors", "0.4.5", "1 MB", "weights that cannot run code"),
-    Dependency("jsonschema", "4.20", "1 MB", "checks of a model's metadata"),
+    Dependency("safetensors", "0.4.5", "0.5 MB", "weights that cannot run code"),
+    Dependency("jsonschema", "4.20", "0.6 MB", "checks of a model's metadata"),
     Dependency("platformdirs", "4", "0.1 MB", "the folder of your models"),
-    Dependency("psutil", "5.9", "0.3 MB", "free memory"),
+    Dependency("psutil", "5.9", "0.2 MB", "free memory"),
 )
 
 
