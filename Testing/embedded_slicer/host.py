@@ -1,0 +1,124 @@
+"""The embedded host: what tests and the demo hold in hand."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_host: Host | None = None
+
+
+def start(offscreen: bool = True, testing: bool = True) -> Host:
+    """Start Slicer's scene, logics, views and Qt in this process; a second call returns the same host.
+
+    Args:
+        offscreen: windows are not shown, unless QT_QPA_PLATFORM says otherwise.
+        testing: dialogs accept themselves, as with ``Slicer --testing``.
+
+    Raises:
+        ModuleNotFoundError: the packages of the extra ``[gui]`` are not installed.
+    """
+    global _host
+    if _host is None:
+        missing = [name for name in ("slicer_core", "PySide6", "matplotlib") if find_spec(name) is None]
+        if missing:
+            raise ModuleNotFoundError(
+                f"The embedded host needs {', '.join(missing)}: install with pip install 'scdseg[gui]'"
+            )
+        if offscreen:
+            os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+        _host = Host(testing)
+    return _host
+
+
+class Host:
+    """A running host; made by ``start``."""
+
+    def __init__(self, testing: bool) -> None:
+        import slicer
+
+        from embedded_slicer.scene import create_scene
+
+        self._folder = tempfile.TemporaryDirectory(prefix="embedded-slicer-", ignore_cleanup_errors=True)
+        home = Path(self._folder.name)
+        self._services = create_scene(home)
+        self.scene = self._services.scene
+
+        from PySide6 import QtCore
+
+        from embedded_slicer import gui
+        from embedded_slicer.application import qSlicerApplication
+        from embedded_slicer.gui.pythonqt import wrap
+
+        QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
+        for scope in (QtCore.QSettings.Scope.UserScope, QtCore.QSettings.Scope.SystemScope):
+            QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, scope, str(home / "settings"))
+        self.application = qSlicerApplication(testing)
+        slicer.app = wrap(self.application)
+
+        from embedded_slicer.io import qSlicerCoreIOManager
+        from embedded_slicer.module_logics import create_modules
+        from embedded_slicer.module_manager import qSlicerModuleManager
+        from embedded_slicer.subject_hierarchy import SubjectHierarchyItems
+        from embedded_slicer.views.layout_manager import qSlicerLayoutManager
+
+        self._items = SubjectHierarchyItems(self.scene)
+        logic = self._services.application_logic
+        self._modules = qSlicerModuleManager(create_modules(self._services, home))
+        self.layout_manager = qSlicerLayoutManager(self.scene, logic)
+        self.application._attach(
+            self._services,
+            home,
+            modules=self._modules,
+            io=qSlicerCoreIOManager(self.scene, logic),
+            layout=self.layout_manager,
+        )
+        if hasattr(gui, "install"):
+            gui.install(self.scene)
+        self._scripted: dict[str, Any] = {}
+        self._window: Any = None
+
+    def load_module(self, path: Path) -> Any:
+        """Load a scripted module and open its panel.
+
+        Args:
+            path: the module's file.
+
+        Returns:
+            The panel's Python object, as ``slicer.util.getModuleWidget`` gives it.
+        """
+        path = Path(path).resolve()
+        module = self._modules._load(path)
+        self._scripted[path.stem] = module
+        representation = module.widgetRepresentation()
+        representation.enter()
+        return representation.self()
+
+    def unload_module(self, name: str) -> None:
+        """Close a scripted module's panel, which cleans up, and forget the module."""
+        representation = self._scripted.pop(name).widgetRepresentation()
+        if representation.isEntered:
+            representation.exit()
+        self._modules._unload(name)
+        self.application.processEvents()
+
+    def clear_scene(self) -> None:
+        """Close the scene as File → Close Scene does; singleton nodes and colours stay."""
+        self.scene.Clear(0)
+
+    def close(self) -> None:
+        """Quit as the application does: tell it, unload the scripted modules, close the scene."""
+        from PySide6 import QtCore
+
+        QtCore.QTimer.singleShot(0, self.application.quit)
+        self.application.exec()
+        for name in list(self._scripted):
+            self.unload_module(name)
+        if self._window is not None:
+            self._window.close()
+        self.scene.Clear(1)
+        self.layout_manager._close()
+        self._folder.cleanup()
