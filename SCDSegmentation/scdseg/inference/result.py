@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ class Result:
         importance: str | Path | None = None,
         survival: str | Path | None = None,
         report: str | Path | None = None,
+        *,
+        compress: bool = True,
+        before_rename: Callable[[], None] | None = None,
     ) -> None:
         """Write what a path is given for: all of it, or nothing.
 
@@ -46,6 +49,9 @@ class Result:
             importance: the same.
             survival: the same.
             report: ``.json``.
+            compress: whether to compress ``.nrrd`` and ``.mha``.
+            before_rename: called when all files are complete, but not yet under their names; what it raises keeps
+                them from appearing.
 
         Raises:
             InputError: a path cannot be written or is an input's.
@@ -57,13 +63,15 @@ class Result:
         with staged(list(paths.values())) as temporary:
             for name, path in paths.items():
                 if name != "report":
-                    write_volume(getattr(self, name), temporary[path])
+                    write_volume(getattr(self, name), temporary[path], compress)
             seconds = self.report["seconds"]
             seconds["total"] -= seconds.pop("write", 0.0)
             seconds["write"] = round(time.perf_counter() - start, 3)
             seconds["total"] = round(seconds.pop("total") + seconds["write"], 3)
             if "report" in paths:
                 temporary[paths["report"]].write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
+            if before_rename is not None:
+                before_rename()
 
 
 def output_paths(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:

@@ -187,6 +187,8 @@ class Segmenter:
                     labels.add(rows)
         watch.seconds["stitch"] = max(0.0, time.perf_counter() - began - sum(watch.seconds.values()))
         watch.seconds = {**self._load_time.seconds, **prepared.seconds, **watch.seconds}
+        # A model that is used again was there already.
+        self._load_time = Stopwatch()
         token_grid = token_affine(affine, patch)
         report = {
             **self._describe(plan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scdseg.volumes.output import check_outputs, staged
+from scdseg.volumes.output import check_outputs, discard_staged, staged
 from scdseg.volumes.read import read_header, read_volume
 from scdseg.volumes.volume import Volume, VolumeHeader, require_same_grid
 from scdseg.volumes.write import VOLUME_EXTENSIONS, write_volume
@@ -12,6 +12,7 @@ __all__ = [
     "Volume",
     "VolumeHeader",
     "check_outputs",
+    "discard_staged",
     "read_header",
     "read_volume",
     "require_same_grid",

@@ -105,8 +105,8 @@ def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
     return sitk.GetArrayFromImage(image).T.reshape(header.shape)
 
 
-def write_itk(volume: Volume, path: Path) -> None:
-    """Write ``.nrrd`` or ``.mha``, compressed; a grid that comes from such a file keeps its geometry.
+def write_itk(volume: Volume, path: Path, compress: bool) -> None:
+    """Write ``.nrrd`` or ``.mha``; a grid that comes from such a file keeps its geometry.
 
     Raises:
         OSError: the file cannot be written, as for a full disk.
@@ -117,7 +117,7 @@ def write_itk(volume: Volume, path: Path) -> None:
     image.SetOrigin(geometry.origin)
     image.SetDirection(geometry.direction)
     try:
-        sitk.WriteImage(image, str(path), useCompression=True)
+        sitk.WriteImage(image, str(path), useCompression=compress)
     except RuntimeError as error:
         raise OSError(_reason(error)) from error
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from scdseg.errors import InputError, ResourceError
 
+# Temporary files of all stages that are open.
+_staged: set[Path] = set()
+
 
 def check_outputs(outputs: Sequence[tuple[Path, Sequence[str]]], inputs: Sequence[Path]) -> None:
     """Check that every output can be written where it is asked for.
@@ -60,6 +63,7 @@ def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
             files that were there before are as they were.
     """
     temporary = {path: _hidden(path) for path in paths}
+    _staged.update(temporary.values())
     try:
         yield temporary
         _rename_all(temporary)
@@ -70,6 +74,15 @@ def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     finally:
         for partial in temporary.values():
             partial.unlink(missing_ok=True)
+            _staged.discard(partial)
+
+
+def discard_staged() -> None:
+    """Remove the temporary files of stages that cannot be left any more: the process ends, or was interrupted there."""
+    for partial in list(_staged):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        _staged.discard(partial)
 
 
 def _rename_all(temporary: Mapping[Path, Path]) -> None:

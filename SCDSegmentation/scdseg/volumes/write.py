@@ -11,14 +11,15 @@ from scdseg.volumes.volume import Volume
 VOLUME_EXTENSIONS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
-def write_volume(volume: Volume, path: Path) -> None:
+def write_volume(volume: Volume, path: Path, compress: bool = True) -> None:
     """Write a volume in the format that the name's extension asks for.
 
     Args:
         volume: any dtype that the format knows.
         path: ends in one of :data:`VOLUME_EXTENSIONS`.
+        compress: whether to compress ``.nrrd`` and ``.mha``; in NIfTI's case, the extension says it.
     """
     if path.name.lower().endswith((".nii", ".nii.gz")):
         write_nifti(volume, path)
     else:
-        write_itk(volume, path)
+        write_itk(volume, path, compress)

@@ -1,0 +1,153 @@
+"""What the requests do: the only part of the worker that imports PyTorch."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scdseg.bundle import Bundle, find_bundle
+from scdseg.bundle.bundle import METADATA_FILE
+from scdseg.errors import InputError
+from scdseg.inference import Result, Segmenter
+from scdseg.inference.arguments import check_keep_ratio, check_overlap
+from scdseg.inference.device import resolve_device, resolve_precision
+from scdseg.inference.images import read_headers
+from scdseg.inference.result import check_result_paths
+from scdseg.volumes import discard_staged
+from scdseg.worker.jobs import Job
+from scdseg.worker.probe import probe
+from scdseg.worker.requests import OUTPUTS, Probe, Run, Segment
+
+
+class Engine:
+    """Runs requests one after the other, and keeps the last model for the next."""
+
+    def __init__(self) -> None:
+        self._segmenter: Segmenter | None = None
+        self._key: tuple[Any, ...] = ()
+        _import_late_parts()
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Do what a job asks for.
+
+        Returns:
+            Fields of the job's result.
+
+        Raises:
+            ScdsegError: with one sentence that says what is wrong with the input or the machine.
+        """
+        request = job.request
+        if isinstance(request, Probe):
+            return probe()
+        if isinstance(request, Segment):
+            outputs = {name: Path(path) for name, path in request.outputs.items()}
+            return self._runs(job, request, [request.keep_ratio], [outputs])[0]
+        outputs_of = [_sweep_outputs(Path(request.folder), ratio) for ratio in request.keep_ratios]
+        if len({outputs["report"] for outputs in outputs_of}) < len(outputs_of):
+            raise InputError(f"keep ratios {list(request.keep_ratios)} name one twice: give each once")
+        return {"partial": False, "runs": self._runs(job, request, request.keep_ratios, outputs_of)}
+
+    def clean_up(self) -> None:
+        """Free what a failed or cancelled run has left behind; the model stays."""
+        discard_staged()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        for device_type in ("cpu", "cuda"):
+            # An interrupt in the middle of torch.autocast's own lines could leave it switched on.
+            torch.set_autocast_enabled(device_type, False)
+
+    def discard_files(self) -> None:
+        """Remove unfinished output files; for a process that ends before its run does."""
+        discard_staged()
+
+    def _runs(
+        self, job: Job, request: Run, ratios: Sequence[float | None], outputs: Sequence[dict[str, Path]]
+    ) -> list[dict[str, Any]]:
+        """Segment at every keep ratio, and write each result before the next run."""
+        inputs = [Path(image) for image in request.images]
+        for paths in outputs:
+            check_result_paths(paths, inputs)
+        segmenter = self._load(job, request, ratios)
+        prepared = segmenter.prepare(request.images, job.progress, job.cancelled)
+        for warning in prepared.warnings:
+            job.log("warning", warning)
+        progress = _Progress(job, len(ratios))
+        results: list[dict[str, Any]] = []
+        for ratio, paths in zip(ratios, outputs, strict=True):
+            result = segmenter.run(prepared, ratio, request.overlap, progress, job.cancelled)
+            progress.runs_done += 1
+            results.append(_write(job, request, result, paths))
+            if not isinstance(request, Segment):
+                job.partial_result(**results[-1])
+        return results
+
+    def _load(self, job: Job, request: Run, ratios: Sequence[float | None]) -> Segmenter:
+        """The request's model, loaded unless it is the last one and has not changed; bad arguments are told first."""
+        bundle = find_bundle(request.model)
+        for ratio in ratios:
+            if ratio is not None:
+                check_keep_ratio(ratio, bundle)
+        if request.overlap is not None:
+            check_overlap(request.overlap)
+        device = resolve_device(request.device)
+        key = (*_state_on_disk(bundle), device, resolve_precision(request.precision, device))
+        if self._segmenter is not None and key == self._key:
+            return self._segmenter
+        read_headers(request.images, bundle)
+        job.progress("load model", 0, 1)
+        # The old model's memory may be needed for the new one.
+        self._segmenter = None
+        self.clean_up()
+        began = time.perf_counter()
+        segmenter = Segmenter(bundle, str(device), request.precision)
+        self._segmenter, self._key = segmenter, key
+        job.progress("load model", 1, 1)
+        job.log("info", f"model {bundle.name} loaded on {device} in {time.perf_counter() - began:.1f} s")
+        return segmenter
+
+
+class _Progress:
+    """Counts the windows of several runs on one image as those of one."""
+
+    def __init__(self, job: Job, runs: int) -> None:
+        self.runs_done = 0
+        self._job = job
+        self._runs = runs
+        self._began = time.perf_counter()
+
+    def __call__(self, step: str, done: int, total: int, seconds_left: float | None) -> None:
+        done += self.runs_done * total
+        total *= self._runs
+        left = (time.perf_counter() - self._began) / done * (total - done) if done else None
+        self._job.progress(step, done, total, left)
+
+
+def _write(job: Job, request: Run, result: Result, paths: dict[str, Path]) -> dict[str, Any]:
+    job.progress("write", 0, 1)
+    result.save(**paths, compress=request.compress, before_rename=job.commit)
+    return {"outputs": {name: str(path) for name, path in paths.items()}, "report": result.report}
+
+
+def _sweep_outputs(folder: Path, keep_ratio: float) -> dict[str, Path]:
+    return {name: folder / f"keep_{keep_ratio:g}_{name}{'.json' if name == 'report' else '.nrrd'}" for name in OUTPUTS}
+
+
+def _state_on_disk(bundle: Bundle) -> tuple[Any, ...]:
+    """What differs if the model has been changed or replaced since it was loaded."""
+    files = [(bundle.path / METADATA_FILE).stat(), bundle.weights_path.stat()]
+    return (bundle.path, bundle.weights_sha256, *((file.st_mtime_ns, file.st_size) for file in files))
+
+
+def _import_late_parts() -> None:
+    """Make PyTorch import what it would import with the first model.
+
+    That takes a second, and an import must not be interrupted: half a module stays behind.
+    """
+    with torch.device("meta"):
+        torch.nn.init.normal_(torch.empty(1))

@@ -1,0 +1,117 @@
+"""The worker's threads: one reads requests, the main one works, and all can end the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, BinaryIO
+
+from scdseg.errors import ScdsegError
+from scdseg.worker.channel import Channel
+from scdseg.worker.interrupts import Interrupts
+from scdseg.worker.jobs import Busy, Job, Jobs
+from scdseg.worker.lifetime import watch_parent, watch_sigterm
+from scdseg.worker.requests import Cancel, ProtocolError, Quit, parse_request
+
+if TYPE_CHECKING:
+    from scdseg.worker.engine import Engine
+
+# How long a run may take to clean up after itself when the process is to end.
+_CLEAN_UP_S = 1.5
+
+
+class Service:
+    """Answers requests until it is ended.
+
+    Args:
+        channel: for events.
+        requests: binary stream, one request a line.
+        parent: process to end with; None: stdin alone decides.
+    """
+
+    def __init__(self, channel: Channel, requests: BinaryIO, parent: int | None) -> None:
+        self._channel = channel
+        self._requests = requests
+        self._jobs = Jobs(channel.send)
+        self._interrupts = Interrupts()
+        self._ending = threading.Lock()
+        self._engine: Engine | None = None
+        watch_sigterm(self.end)
+        if parent is not None:
+            watch_parent(parent, self.end)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def serve(self) -> int:
+        """Load the engine and work in the calling thread, which must be the main one.
+
+        Returns:
+            Exit code: 0, or 1 if the engine cannot be loaded.
+        """
+        began = time.perf_counter()
+        try:
+            from scdseg.worker.engine import Engine
+
+            engine = self._engine = Engine()
+        except Exception as error:  # a broken installation fails in many ways
+            traceback.print_exc()
+            message = f"the engine cannot be loaded ({type(error).__name__}: {error}): install its packages again"
+            self._channel.send("error", id=None, code="internal", message=message)
+            self._jobs.fail_all("internal", message)
+            return 1
+        self._channel.send("loaded", seconds=round(time.perf_counter() - began, 3))
+        while (job := self._jobs.next()) is not None:
+            if job.start():
+                self._work(job, engine)
+        return 0
+
+    def end(self) -> None:
+        """Stop what runs and end the process soon; may be called from any thread, any number of times."""
+        if self._ending.acquire(blocking=False):
+            threading.Thread(target=self._end_late, daemon=True).start()
+            self._jobs.cancel_all()
+
+    def _end_late(self) -> None:
+        time.sleep(_CLEAN_UP_S)
+        if self._engine is not None:
+            self._engine.discard_files()
+        os._exit(0)
+
+    def _work(self, job: Job, engine: Engine) -> None:
+        try:
+            job.finish(**self._interrupts.run(job, lambda: engine.run(job)))
+            return
+        except ScdsegError as error:
+            code, message = error.code, str(error)
+        except MemoryError:
+            code, message = "resource", "memory ran out: close other programs, crop the volume, or use a larger machine"
+        except Exception as error:  # whatever it is, the next request shall be served
+            traceback.print_exc()
+            code, message = "internal", f"{type(error).__name__}: {error} (an error of the program: see its log)"
+        # Only now the error's traceback is gone, and with it the last hold on what the run had in memory.
+        engine.clean_up()
+        job.fail(code, message)
+
+    def _read(self) -> None:
+        try:
+            for line in self._requests:
+                try:
+                    self._take(line)
+                except ProtocolError as error:
+                    self._channel.send("error", id=error.request_id, code="protocol", message=str(error))
+        finally:
+            self.end()
+
+    def _take(self, line: bytes) -> None:
+        request = parse_request(line)
+        if isinstance(request, Cancel):
+            self._channel.send("result", id=request.id, target=request.target, found=self._jobs.cancel(request.target))
+        elif isinstance(request, Quit):
+            self._channel.send("result", id=request.id)
+            self.end()
+        else:
+            try:
+                self._jobs.add(request)
+            except Busy as error:
+                self._channel.send("error", id=request.id, code="busy", message=str(error))
