@@ -35,6 +35,8 @@ class qSlicerApplication(QtWidgets.QApplication):
     Checked against Base/QTGUI/qSlicerApplication.h and Base/QTCore/qSlicerCoreApplication.h.
     """
 
+    startupCompleted = QtCore.Signal()
+
     def __init__(self, testing: bool) -> None:
         """Args:
         testing: dialogs accept themselves, as with ``Slicer --testing``.

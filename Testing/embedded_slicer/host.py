@@ -64,6 +64,7 @@ class Host:
         from embedded_slicer.module_manager import qSlicerModuleManager
         from embedded_slicer.subject_hierarchy import SubjectHierarchyItems
         from embedded_slicer.views.layout_manager import qSlicerLayoutManager
+        from embedded_slicer.window import qSlicerMainWindow
 
         self._items = SubjectHierarchyItems(self.scene)
         logic = self._services.application_logic
@@ -76,10 +77,9 @@ class Host:
             io=qSlicerCoreIOManager(self.scene, logic),
             layout=self.layout_manager,
         )
-        if hasattr(gui, "install"):
-            gui.install(self.scene)
+        gui.install(self.scene)
         self._scripted: dict[str, Any] = {}
-        self._window: Any = None
+        self.window = qSlicerMainWindow(self.layout_manager)
 
     def load_module(self, path: Path) -> Any:
         """Load a scripted module and open its panel.
@@ -93,7 +93,10 @@ class Host:
         path = Path(path).resolve()
         module = self._modules._load(path)
         self._scripted[path.stem] = module
+        # In Slicer all modules are there before the start is completed; here, this one is the last.
+        self.application.startupCompleted.emit()
         representation = module.widgetRepresentation()
+        self.window._open(path.stem, representation)
         representation.enter()
         return representation.self()
 
@@ -109,6 +112,28 @@ class Host:
         """Close the scene as File → Close Scene does; singleton nodes and colours stay."""
         self.scene.Clear(0)
 
+    def screenshot(self, path: Path) -> None:
+        """Render the views and write a PNG of the main window."""
+        self._render_views()
+        self.window._save_picture(path, "window")
+
+    def views_screenshot(self, path: Path) -> None:
+        """Render the views and write a PNG of them."""
+        self._render_views()
+        self.window._save_picture(path, "views")
+
+    def panel_screenshot(self, path: Path) -> None:
+        """Write a PNG of the open module's panel, in its full height."""
+        self.window._save_picture(path, "panel")
+
+    def show(self) -> None:
+        """Show the main window; views follow the scene as long as it is visible."""
+        self.window.show()
+
+    def _render_views(self) -> None:
+        for view in self.layout_manager._views():
+            view.forceRender()
+
     def close(self) -> None:
         """Quit as the application does: tell it, unload the scripted modules, close the scene."""
         from PySide6 import QtCore
@@ -117,8 +142,7 @@ class Host:
         self.application.exec()
         for name in list(self._scripted):
             self.unload_module(name)
-        if self._window is not None:
-            self._window.close()
+        self.window.close()
         self.scene.Clear(1)
         self.layout_manager._close()
         self._folder.cleanup()

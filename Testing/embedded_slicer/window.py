@@ -1,0 +1,122 @@
+"""The main window: the module's panel at the left, the views at the right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+from PySide6 import QtCore, QtGui, QtWidgets
+
+from embedded_slicer.qt_classes import stand_in
+from embedded_slicer.views.layout_manager import qSlicerLayoutManager
+
+_SIZE = QtCore.QSize(1400, 900)
+_PANEL_WIDTH = 440
+
+
+@stand_in
+class qSlicerModuleSelectorToolBar(QtWidgets.QToolBar):
+    """Says which module is open, and opens another.
+
+    Checked against Base/QTGUI/qSlicerModuleSelectorToolBar.h.
+    """
+
+    moduleSelected = QtCore.Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__("Module Selection")
+        self.setMovable(False)
+        self._selected = ""
+        self._title = QtWidgets.QLabel()
+        self.addWidget(QtWidgets.QLabel(" Modules: "))
+        self.addWidget(self._title)
+
+    selectedModule = QtCore.Property(str, lambda self: self._selected)
+
+    def selectModule(self, name: str) -> None:
+        """Open the panel of a module."""
+        self._selected = name
+        self._title.setText(f"<b>{slicer.app.moduleManager().module(name).title}</b>")
+        self.moduleSelected.emit(name)
+
+
+@stand_in
+class qSlicerMainWindow(QtWidgets.QMainWindow):
+    """The main window.
+
+    Checked against Base/QTApp/qSlicerMainWindow.h.
+    """
+
+    def __init__(self, layout_manager: qSlicerLayoutManager) -> None:
+        super().__init__()
+        self.setObjectName("qSlicerMainWindow")
+        self.setWindowTitle("Slicer (embedded host)")
+        self._selector = qSlicerModuleSelectorToolBar()
+        self.addToolBar(self._selector)
+        self._panel = QtWidgets.QScrollArea()
+        self._panel.setObjectName("ModulePanel")
+        self._panel.setWidgetResizable(True)
+        self._panel.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._panel.setFixedWidth(_PANEL_WIDTH)
+        self._views = QtWidgets.QWidget()
+        grid = QtWidgets.QGridLayout(self._views)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(2)
+        red, yellow, green, threed = layout_manager.viewWidgets()
+        for place, widget in {(0, 0): red, (0, 1): threed, (1, 0): green, (1, 1): yellow}.items():
+            grid.addWidget(widget, *place)
+        central = QtWidgets.QWidget()
+        row = QtWidgets.QHBoxLayout(central)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2)
+        row.addWidget(self._panel)
+        row.addWidget(self._views, 1)
+        self.setCentralWidget(central)
+        self.statusBar()
+        self.resize(_SIZE)
+        self._arrange()
+
+    def moduleSelector(self) -> qSlicerModuleSelectorToolBar:
+        """The tool bar that selects a module."""
+        return self._selector
+
+    def pythonConsole(self) -> None:
+        """None: the host has no Python console."""
+
+    def _open(self, name: str, panel: QtWidgets.QWidget) -> None:
+        """Show a module's panel; the one before stays with its module."""
+        before = self._panel.takeWidget()
+        if before is not None:
+            before.setParent(None)
+        self._panel.setWidget(panel)
+        self._selector.selectModule(name)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Give every widget its size also while the window is hidden, when Qt would put that off."""
+        self.ensurePolished()
+        for widget in (self, *self.findChildren(QtWidgets.QWidget)):
+            widget.ensurePolished()
+            if widget.layout() is not None:
+                widget.layout().activate()
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.LayoutRequest.value)
+
+    def _save_picture(self, path: Path, part: str) -> None:
+        """Write a PNG.
+
+        Args:
+            path: its file.
+            part: ``window``, ``panel`` (of its full height, also where the window would scroll) or ``views``.
+        """
+        self._arrange()
+        if part == "panel":
+            panel = self._panel.widget()
+            wraps = panel.hasHeightForWidth()
+            panel.resize(panel.width(), panel.heightForWidth(panel.width()) if wraps else panel.sizeHint().height())
+            picture = panel.grab()
+            self._arrange()
+        else:
+            picture = (self if part == "window" else self._views).grab()
+        if not picture.save(str(path)):
+            raise OSError(f"Cannot write the picture {path}: check that the folder exists and ends in .png")
