@@ -1,0 +1,22 @@
+"""Stand-ins for the CTK and MRML widgets of a module's panel, as Qt widgets; modules see them wrapped."""
+
+from __future__ import annotations
+
+from .collapsible_button import CollapsibleButton
+from .message_box import MessageBox
+from .mrml_widget import MRMLWidget, SlicerWidget
+from .node_combo_box import NodeComboBox
+from .slider_widget import SliderWidget
+
+CTK_WIDGETS = {
+    "ctkCollapsibleButton": CollapsibleButton,
+    "ctkMessageBox": MessageBox,
+    "ctkSliderWidget": SliderWidget,
+}
+SLICER_WIDGETS = {
+    "qMRMLNodeComboBox": NodeComboBox,
+    "qMRMLWidget": MRMLWidget,
+    "qSlicerWidget": SlicerWidget,
+}
+
+__all__ = ["CTK_WIDGETS", "SLICER_WIDGETS"]
