@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -110,13 +109,17 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
             part: ``window``, ``panel`` (of its full height, also where the window would scroll) or ``views``.
         """
         self._arrange()
-        if part == "panel":
-            panel = self._panel.widget()
-            wraps = panel.hasHeightForWidth()
-            panel.resize(panel.width(), panel.heightForWidth(panel.width()) if wraps else panel.sizeHint().height())
-            picture = panel.grab()
-            self._arrange()
-        else:
-            picture = (self if part == "window" else self._views).grab()
-        if not picture.save(str(path)):
+        pictures = {"window": self.grab, "views": self._views.grab, "panel": self._panel_picture}
+        if not pictures[part]().save(str(path)):
             raise OSError(f"Cannot write the picture {path}: check that the folder exists and ends in .png")
+
+    def _panel_picture(self) -> QtGui.QPixmap:
+        panel = self._panel.widget()
+        wraps = panel.hasHeightForWidth()
+        height = panel.heightForWidth(panel.width()) if wraps else panel.sizeHint().height()
+        panel.setMinimumHeight(height)
+        self._arrange()
+        picture = panel.grab(QtCore.QRect(0, 0, panel.width(), height))
+        panel.setMinimumHeight(0)
+        self._arrange()
+        return picture
