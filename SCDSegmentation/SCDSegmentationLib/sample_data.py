@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import slicer
 
@@ -11,6 +10,7 @@ from scdseg.resources import sample_volume
 
 NAME = "Colin27T1"
 _CATEGORY = "SCDSegmentation"
+_CHECKSUM = "SHA256:a009051127f64dc3dd554d5f5b589870ea72106d9642c21b4e7093e478cfc309"
 
 
 def register(thumbnail: Path) -> None:
@@ -25,17 +25,16 @@ def register(thumbnail: Path) -> None:
         category=_CATEGORY,
         sampleName=NAME,
         thumbnailFileName=str(thumbnail),
-        customDownloader=load,
+        uris=sample_volume().as_uri(),
+        fileNames=sample_volume().name,
+        nodeNames=NAME,
+        loadFileTypes="VolumeFile",
+        checksums=_CHECKSUM,
     )
 
 
-def load(source: Any = None) -> slicer.vtkMRMLScalarVolumeNode:
-    """Load the sample into the scene and show it.
-
-    Args:
-        source: the Sample Data module's entry, which calls this; not needed.
-    """
-    del source
+def load() -> slicer.vtkMRMLScalarVolumeNode:
+    """Load the sample into the scene and show it."""
     volume = slicer.util.loadVolume(str(sample_volume()), {"name": NAME})
     slicer.util.setSliceViewerLayers(background=volume, fit=True)
     return volume

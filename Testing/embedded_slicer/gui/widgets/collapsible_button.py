@@ -67,7 +67,8 @@ class CollapsibleButton(QtWidgets.QAbstractButton):
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         """Hide children that are added to a folded section."""
         super().childEvent(event)
-        if event.added() and self._collapsed and isinstance(event.child(), QtWidgets.QWidget):
+        # Not when it is added: it is still under construction then, and Qt for Python would take it for a plain widget.
+        if event.polished() and self._collapsed and isinstance(event.child(), QtWidgets.QWidget):
             self._showChild(event.child())
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
