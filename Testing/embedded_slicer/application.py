@@ -59,7 +59,11 @@ class qSlicerApplication(QtWidgets.QApplication):
     mainApplicationName = QtCore.Property(str, lambda self: "Slicer", constant=True)
     slicerHome = QtCore.Property(str, lambda self: str(self._home), constant=True)
     slicerSharePath = QtCore.Property(str, lambda self: SHARE_DIRECTORY, constant=True)
-    temporaryPath = QtCore.Property(str, lambda self: self._services.application_logic.GetTemporaryPath())
+    temporaryPath = QtCore.Property(
+        str,
+        lambda self: self._services.application_logic.GetTemporaryPath(),
+        lambda self, path: self._services.application_logic.SetTemporaryPath(path),
+    )
     cachePath = QtCore.Property(str, lambda self: str(self._home / "cache"))
     os = QtCore.Property(
         str, lambda self: {"Windows": "win", "Darwin": "macosx"}.get(platform.system(), "linux"), constant=True

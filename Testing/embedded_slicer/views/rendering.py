@@ -42,6 +42,7 @@ class RenderView(QtWidgets.QWidget):
         self._node = view_node
         self._picture = QtGui.QImage()
         self._dirty = True
+        self._outdated = False
         self._pauses = 0
         self._window = vtk.vtkRenderWindow()
         self._window.SetOffScreenRendering(1)
@@ -57,6 +58,8 @@ class RenderView(QtWidgets.QWidget):
         self._group = factory.InstantiateDisplayableManagers(self._renderer)
         self._group.AddObserver(vtk.vtkCommand.UpdateEvent, lambda *_: self.scheduleRender())
         self._group.SetMRMLDisplayableNode(view_node)
+        scene = view_node.GetScene()
+        scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: self._on_batch_processed())
         self._timer = QtCore.QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         self._timer.timeout.connect(self._refresh)
@@ -70,6 +73,10 @@ class RenderView(QtWidgets.QWidget):
         """Render now."""
         self._set_size(max(self.width(), _MINIMUM_SIZE), max(self.height(), _MINIMUM_SIZE))
         self._update()
+        if self._outdated:
+            # Displayable managers only note that a scene was loaded; the view node's next change makes them look.
+            self._node.Modified()
+            self._outdated = False
         self._window.Render()
         width, height = self._window.GetSize()
         pixels = vtk.vtkUnsignedCharArray()
@@ -94,6 +101,9 @@ class RenderView(QtWidgets.QWidget):
     def displayableManagerByClassName(self, className: str) -> Any:
         """A displayable manager of this view, None if it has none of that class."""
         return self._group.GetDisplayableManagerByClassName(className)
+
+    def _on_batch_processed(self) -> None:
+        self._dirty = self._outdated = True
 
     def _prepare(self) -> None:
         """Set up the renderer before displayable managers add their actors to it."""

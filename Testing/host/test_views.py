@@ -1,0 +1,152 @@
+"""Views show what is in the scene, when they are asked to render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6 import QtGui, QtWidgets
+
+import embedded_slicer
+from embedded_slicer.gui.pythonqt import unwrap
+
+RED, THREED = 0, 3  # in the order of the layout manager
+
+
+def pixels(host: embedded_slicer.Host, view: int) -> np.ndarray:
+    """Colours (height, width, 3) that a view shows, its corner text left out."""
+    widget = host.layout_manager._views()[view]
+    widget.forceRender()
+    image = widget._picture.convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    shown = rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).astype(int)
+    return shown[: image.height() * 9 // 10]
+
+
+def red(shown: np.ndarray) -> np.ndarray:
+    """Where the colours are clearly red, also if it is laid over white."""
+    return shown[..., 0] - shown[..., 1:].max(-1) > 60
+
+
+def test_a_slice_view_shows_the_background_volume_in_its_middle(host: embedded_slicer.Host, volume: Any) -> None:
+    shown = pixels(host, RED)
+    rows, columns = np.nonzero(shown.sum(-1) > 600)
+    height, width = host.layout_manager._views()[RED].height(), shown.shape[1]
+    assert abs(rows.mean() - height / 2) < 6
+    assert abs(columns.mean() - width / 2) < 6
+    assert not shown[:20].any()
+
+
+def test_a_foreground_volume_blends_with_its_opacity(host: embedded_slicer.Host, volume: Any) -> None:
+    import slicer
+
+    foreground = slicer.modules.volumes.logic().CloneVolume(volume, "heat")
+    slicer.util.updateVolumeFromArray(foreground, np.ones((36, 30, 24), np.float32))
+    display = foreground.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0, 1)
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileInferno.txt")
+    centre = {}
+    for opacity in (0.0, 0.5, 1.0):
+        slicer.util.setSliceViewerLayers(background=volume, foreground=foreground, foregroundOpacity=opacity, fit=True)
+        shown = pixels(host, RED)
+        centre[opacity] = shown[shown.shape[0] // 2, shown.shape[1] // 2]
+    np.testing.assert_allclose(centre[0.0], (255, 255, 255), atol=2)
+    np.testing.assert_allclose(centre[1.0], (252, 255, 164), atol=4)
+    np.testing.assert_allclose(centre[0.5], (centre[0.0] + centre[1.0]) / 2, atol=3)
+
+
+def test_a_volume_under_a_transform_is_shown_where_the_transform_puts_it(
+    host: embedded_slicer.Host, volume: Any
+) -> None:
+    import slicer
+
+    before = np.argwhere(pixels(host, RED).sum(-1) > 600).mean(0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    shift = np.eye(4)
+    shift[0, 3] = 10  # to the right of the patient, which is the left of the view
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(shift))
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    after = np.argwhere(pixels(host, RED).sum(-1) > 600).mean(0)
+    assert after[1] < before[1] - 30
+    assert abs(after[0] - before[0]) < 2
+
+
+def test_segments_are_drawn_over_slices_and_as_surfaces(host: embedded_slicer.Host, segmentation: Any) -> None:
+    import slicer
+
+    shown = pixels(host, RED)
+    assert red(shown).sum() > 2000
+    assert not red(pixels(host, THREED)).any()
+    segmentation.CreateClosedSurfaceRepresentation()
+    slicer.util.resetThreeDViews()
+    assert red(pixels(host, THREED)).sum() > 500
+
+
+def test_segments_are_shown_again_after_the_scene_was_saved_and_loaded(
+    host: embedded_slicer.Host, segmentation: Any, tmp_path: Path
+) -> None:
+    import slicer
+
+    before = pixels(host, RED)
+    slicer.util.saveScene(str(tmp_path / "scene.mrb"), {})
+    slicer.mrmlScene.Clear(0)
+    assert not pixels(host, RED).any()
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"), {})
+    np.testing.assert_allclose(pixels(host, RED), before, atol=3)
+
+
+def test_a_colour_legend_is_drawn_for_a_shown_volume(host: embedded_slicer.Host, volume: Any) -> None:
+    import slicer
+
+    volume.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileInferno.txt")
+    without = pixels(host, RED)
+    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(volume)
+    assert legend.GetVisibility()
+    width = without.shape[1]
+    changed = np.argwhere((pixels(host, RED) != without).any(-1))
+    assert len(changed) > 500
+    assert changed[:, 1].min() > width / 2
+
+
+def test_moving_a_slice_changes_what_is_shown_and_the_bar(host: embedded_slicer.Host, volume: Any) -> None:
+    import slicer
+
+    widget = slicer.app.layoutManager().sliceWidget("Red")
+    middle = (pixels(host, RED).sum(-1) > 600).sum()
+    widget.sliceController().setSliceOffsetValue(14.0)
+    assert 0 < (pixels(host, RED).sum(-1) > 600).sum() < middle
+    slider = unwrap(widget.sliceController()).findChild(QtWidgets.QSlider)
+    assert slider.value() == 7  # steps of 2 mm
+    slider.setValue(0)
+    assert widget.sliceLogic().GetSliceOffset() == pytest.approx(0)
+
+
+def test_nothing_renders_until_somebody_asks(host: embedded_slicer.Host, volume: Any) -> None:
+    import slicer
+
+    view = host.layout_manager._views()[RED]
+    view.forceRender()
+    renderings = []
+    view.renderWindow().AddObserver("StartEvent", lambda *_: renderings.append(1))
+    volume.GetDisplayNode().SetWindowLevelMinMax(0, 10)
+    slicer.util.resetSliceViews()
+    for _ in range(5):
+        slicer.app.processEvents()
+    assert not renderings
+    view.forceRender()
+    assert renderings == [1]
+
+
+def test_the_views_the_panel_and_the_window_are_written_as_pictures(
+    host: embedded_slicer.Host, volume: Any, tmp_path: Path
+) -> None:
+    host.screenshot(tmp_path / "window.png")
+    host.views_screenshot(tmp_path / "views.png")
+    window, views = QtGui.QImage(str(tmp_path / "window.png")), QtGui.QImage(str(tmp_path / "views.png"))
+    assert (window.width(), window.height()) == (1400, 900)
+    assert window.width() > views.width() > 900
+    with pytest.raises(OSError, match="missing"):
+        host.screenshot(tmp_path / "missing" / "window.png")
