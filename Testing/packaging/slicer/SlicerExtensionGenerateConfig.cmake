@@ -1,0 +1,1 @@
+slicer_record(GENERATED_CONFIG "${EXTENSION_NAME}Config.cmake")
