@@ -39,8 +39,9 @@ def needed(repository: Path) -> set[str]:
 
 def test_every_file_that_is_needed_is_listed_and_no_other(records: dict[str, list[str]], needed: set[str]) -> None:
     listed = {*records["MODULE_SCRIPTS"], *records["MODULE_RESOURCES"]}
-    assert sorted(needed - listed) == [], "needed, but not in SCDSegmentation/CMakeLists.txt"
-    assert sorted(listed - needed) == [], "in SCDSegmentation/CMakeLists.txt, but not needed"
+    missing, surplus = sorted(needed - listed), sorted(listed - needed)
+    assert not missing, f"list in SCDSegmentation/CMakeLists.txt: {' '.join(missing)}"
+    assert not surplus, f"SCDSegmentation/CMakeLists.txt lists what git ignores or nothing needs: {' '.join(surplus)}"
 
 
 def test_python_files_are_scripts_which_slicer_compiles_and_others_resources(records: dict[str, list[str]]) -> None:
