@@ -102,11 +102,8 @@ class Host:
 
     def unload_module(self, name: str) -> None:
         """Close a scripted module's panel, which cleans up, and forget the module."""
-        representation = self._scripted.pop(name).widgetRepresentation()
-        if representation.isEntered:
-            representation.exit()
+        self._scripted.pop(name)._leave()
         self._modules._unload(name)
-        self.application.processEvents()
 
     def clear_scene(self) -> None:
         """Close the scene as File → Close Scene does; singleton nodes and colours stay."""

@@ -85,10 +85,15 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         if hasattr(self._instance, "setup"):
             self._instance.setup()
 
+    def _leave(self) -> None:
+        """Exit the panel, if the user is there."""
+        if self._widget is not None and self._widget.isEntered:
+            self._widget.exit()
+
     def _close(self) -> None:
         """Delete the panel."""
-        if self._widget is not None and shiboken6.isValid(self._widget):
-            self._widget.deleteLater()
+        if self._widget is not None:
+            shiboken6.delete(self._widget)
         self._widget = None
 
 
@@ -104,7 +109,6 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
     def __init__(self) -> None:
         super().__init__()
         QtWidgets.QVBoxLayout(self)
-        self._scene: Any = None
         self._python_self: Any = None
         self._entered = False
 
@@ -130,13 +134,8 @@ class qSlicerScriptedLoadableModuleWidget(QtWidgets.QWidget):
         self._entered = False
         self._call("exit")
 
-    def mrmlScene(self) -> Any:
-        """The scene."""
-        return self._scene
-
     def setMRMLScene(self, scene: Any) -> None:
-        """Set the scene and tell it on."""
-        self._scene = scene
+        """Tell the scene on."""
         self.mrmlSceneChanged.emit(scene)
 
     def _set_source(self, path: Path) -> None:

@@ -84,7 +84,7 @@ class qSlicerLayoutManager(QtCore.QObject):
 
     def activeThreeDRenderer(self) -> Any:
         """Renderer of the first 3-D view."""
-        return self._threed_widgets[0].threeDView().renderer()
+        return self._threed_widgets[0].threeDView()._renderer
 
     def resetThreeDViews(self) -> None:
         """Show everything in each 3-D view."""

@@ -90,10 +90,6 @@ class RenderView(QtWidgets.QWidget):
         """The vtkRenderWindow."""
         return self._window
 
-    def renderer(self) -> Any:
-        """The vtkRenderer."""
-        return self._renderer
-
     def interactor(self) -> Any:
         """The vtkRenderWindowInteractor."""
         return self._interactor
