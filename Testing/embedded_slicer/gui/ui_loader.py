@@ -54,9 +54,6 @@ class UiLoader(QtUiTools.QUiLoader):
         """
         self._problems.clear()
         document = ElementTree.fromstring(bytes(device.readAll().data()))
-        known = {**CTK_WIDGETS, **SLICER_WIDGETS}
-        for element in document.iter("widget"):
-            self._checkProperties(element, known)
         connections = _takeConnections(document)
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(document))
@@ -64,22 +61,22 @@ class UiLoader(QtUiTools.QUiLoader):
         panel = super().load(buffer, parentWidget)
         if panel is None:
             self._problems.append(self.errorString())
+        else:
+            self._checkProperties(document, panel)
         if self._problems:
             raise RuntimeError(f"Cannot build the panel: {'; '.join(self._problems)}")
         for connection in connections:
             _connect(panel, connection)
         return panel
 
-    def _checkProperties(self, element: ElementTree.Element, known: dict[str, type]) -> None:
-        """Qt sets a property that a class lacks as a dynamic one: in a stand-in that would hide a gap."""
-        standIn = known.get(element.get("class", ""))
-        if standIn is None:
-            return
-        meta = standIn.staticMetaObject
-        for entry in element.findall("property"):
-            name = entry.get("name", "")
-            if entry.get("stdset") != "0" and meta.indexOfProperty(name) < 0:
-                self._problems.append(f"{element.get('class')} ({element.get('name')}) has no property {name}")
+    def _checkProperties(self, document: ElementTree.Element, panel: QtWidgets.QWidget) -> None:
+        """Refuse properties that a class lacks: Qt would make dynamic ones of them."""
+        for element in document.iter("widget"):
+            name = element.get("name", "")
+            widget = panel if panel.objectName() == name else panel.findChild(QtWidgets.QWidget, name)
+            names = [entry.get("name", "") for entry in element.findall("property") if entry.get("stdset") != "0"]
+            lacking = [name for name in names if widget is not None and widget.metaObject().indexOfProperty(name) < 0]
+            self._problems += [f"{element.get('class')} ({name}) has no property {entry}" for entry in lacking]
 
 
 _living: dict[int, QtWidgets.QWidget] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .collapsible_button import CollapsibleButton
 from .message_box import MessageBox
-from .mrml_widget import MRMLWidget, SlicerWidget
+from .mrml_widget import MRMLWidget
 from .node_combo_box import NodeComboBox
 from .slider_widget import SliderWidget
 
@@ -16,7 +16,6 @@ CTK_WIDGETS = {
 SLICER_WIDGETS = {
     "qMRMLNodeComboBox": NodeComboBox,
     "qMRMLWidget": MRMLWidget,
-    "qSlicerWidget": SlicerWidget,
 }
 
 __all__ = ["CTK_WIDGETS", "SLICER_WIDGETS"]

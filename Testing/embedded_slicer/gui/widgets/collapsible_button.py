@@ -20,7 +20,8 @@ class CollapsibleButton(QtWidgets.QAbstractButton):
         text = arguments[0] if arguments and isinstance(arguments[0], str) else None
         parent = next((argument for argument in arguments if isinstance(argument, QtWidgets.QWidget)), None)
         super().__init__(parent)
-        self._collapsed, self._collapsedHeight, self._hiddenByUs = False, 14, set()
+        self._collapsed, self._collapsedHeight, self._showing = False, 14, False
+        self._contents: dict[QtWidgets.QWidget, bool] = {}  # child → whether the module wants it shown
         self.setCheckable(True)
         self.setChecked(True)
         policies = QtWidgets.QSizePolicy.Policy
@@ -39,37 +40,47 @@ class CollapsibleButton(QtWidgets.QAbstractButton):
             return
         self._collapsed = collapsed
         self.setMaximumHeight(self._buttonHeight() + self._collapsedHeight if collapsed else _UNLIMITED)
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget):
-                self._showChild(child)
+        self._showContents()
         self.updateGeometry()
         self.update()
         self.contentsCollapsed.emit(collapsed)
 
-    def _showChild(self, child: QtWidgets.QWidget) -> None:
-        # What the module has hidden itself stays hidden when the section opens.
-        if self._collapsed and not child.isHidden():
-            self._hiddenByUs.add(child)
-            child.hide()
-        elif not self._collapsed and child in self._hiddenByUs:
-            self._hiddenByUs.discard(child)
-            child.show()
+    def _showContents(self) -> None:
+        """Show the children, unless folded; what the module has hidden itself stays hidden."""
+        explicit = QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget) and child not in self._contents:
+                self._contents[child] = not (child.isHidden() and child.testAttribute(explicit))
+                child.installEventFilter(self)
+                child.destroyed.connect(lambda *_, child=child: self._contents.pop(child, None))
+        self._showing = True
+        for child, wanted in self._contents.items():
+            if child.isHidden() == (wanted and not self._collapsed):
+                child.setVisible(wanted and not self._collapsed)
+                child.setAttribute(explicit, not wanted)
+        self._showing = False
 
-    def setCollapsed(self, collapsed: bool) -> None:
-        """Hide or show the contents."""
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """Note which children the module shows and hides."""
+        shown = event.type() == QtCore.QEvent.Type.ShowToParent
+        hidden = event.type() == QtCore.QEvent.Type.HideToParent
+        if (shown or hidden) and child in self._contents and not self._showing:
+            self._contents[child] = shown
+            self._showContents()
+        return super().eventFilter(child, event)
+
+    def event(self, event: QtCore.QEvent) -> bool:
+        """Take up children that came since; their own events come before they are complete."""
+        if event.type() in (QtCore.QEvent.Type.LayoutRequest, QtCore.QEvent.Type.Show, QtCore.QEvent.Type.Polish):
+            self._showContents()
+        return super().event(event)
+
+    def _setCollapsed(self, collapsed: bool) -> None:
         self.setChecked(not collapsed)
 
-    def setCollapsedHeight(self, height: int) -> None:
-        """Set the height in pixels that a folded section takes below its button."""
+    def _setCollapsedHeight(self, height: int) -> None:
         self._collapsedHeight = height
         self.updateGeometry()
-
-    def childEvent(self, event: QtCore.QChildEvent) -> None:
-        """Hide children that are added to a folded section."""
-        super().childEvent(event)
-        # Not when it is added: it is still under construction then, and Qt for Python would take it for a plain widget.
-        if event.polished() and self._collapsed and isinstance(event.child(), QtWidgets.QWidget):
-            self._showChild(event.child())
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
         """Only the title row is clicked, not the contents."""
@@ -77,11 +88,11 @@ class CollapsibleButton(QtWidgets.QAbstractButton):
 
     def sizeHint(self) -> QtCore.QSize:
         """Size of the title row and, unless folded, the contents."""
-        return self._size(None if self._collapsed or self.layout() is None else self.layout().sizeHint())
+        return self._size(None if self._collapsed or self.layout() is None else self.layout().totalSizeHint())
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """Least size of the title row and, unless folded, the contents."""
-        return self._size(None if self._collapsed or self.layout() is None else self.layout().minimumSize())
+        return self._size(None if self._collapsed or self.layout() is None else self.layout().totalMinimumSize())
 
     def _size(self, contents: QtCore.QSize | None) -> QtCore.QSize:
         title = QtCore.QSize(
@@ -111,5 +122,5 @@ class CollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(bar.adjusted(24, 0, -4, 0), alignment, self.text())
         painter.end()
 
-    collapsed = QtCore.Property(bool, lambda self: self._collapsed, setCollapsed, notify=contentsCollapsed)
-    collapsedHeight = QtCore.Property(int, lambda self: self._collapsedHeight, setCollapsedHeight)
+    collapsed = QtCore.Property(bool, lambda self: self._collapsed, _setCollapsed, notify=contentsCollapsed)
+    collapsedHeight = QtCore.Property(int, lambda self: self._collapsedHeight, _setCollapsedHeight)

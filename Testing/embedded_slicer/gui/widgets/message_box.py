@@ -14,21 +14,19 @@ class MessageBox(QtWidgets.QMessageBox):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._settingsKey = ""
+        self._checkBox = QtWidgets.QCheckBox("Don't show this message again")
 
-    def setDontShowAgainVisible(self, visible: bool) -> None:
-        """Show or hide the check box."""
+    def _setDontShowAgainVisible(self, visible: bool) -> None:
         if visible and self.checkBox() is None:
-            self.setCheckBox(QtWidgets.QCheckBox("Don't show this message again"))
-        if self.checkBox() is not None:
-            self.checkBox().setVisible(visible)
+            self.setCheckBox(self._checkBox)
+        self._checkBox.setVisible(visible)
 
     def setDontShowAgain(self, dontShow: bool) -> None:
         """Set the check box."""
-        self.setDontShowAgainVisible(True)
-        self.checkBox().setChecked(dontShow)
+        self._setDontShowAgainVisible(True)
+        self._checkBox.setChecked(dontShow)
 
-    def setDontShowAgainSettingsKey(self, key: str) -> None:
-        """Keep the check box's state, and the answer given with it, under this key of the application's settings."""
+    def _setDontShowAgainSettingsKey(self, key: str) -> None:
         self._settingsKey = key
         self.setDontShowAgain(int(QtCore.QSettings().value(key, 0) or 0) != 0)
 
@@ -38,12 +36,10 @@ class MessageBox(QtWidgets.QMessageBox):
         if stored:
             return stored
         answer = super().exec()
-        if self._settingsKey and self.checkBox().isChecked():
+        if self._settingsKey and self._checkBox.isChecked():
             QtCore.QSettings().setValue(self._settingsKey, int(answer))
         return answer
 
-    dontShowAgain = QtCore.Property(
-        bool, lambda self: self.checkBox() is not None and self.checkBox().isChecked(), setDontShowAgain
-    )
-    dontShowAgainSettingsKey = QtCore.Property(str, lambda self: self._settingsKey, setDontShowAgainSettingsKey)
-    dontShowAgainVisible = QtCore.Property(bool, lambda self: self.checkBox() is not None, setDontShowAgainVisible)
+    dontShowAgain = QtCore.Property(bool, lambda self: self._checkBox.isChecked(), setDontShowAgain)
+    dontShowAgainSettingsKey = QtCore.Property(str, lambda self: self._settingsKey, _setDontShowAgainSettingsKey)
+    dontShowAgainVisible = QtCore.Property(bool, lambda self: self.checkBox() is not None, _setDontShowAgainVisible)

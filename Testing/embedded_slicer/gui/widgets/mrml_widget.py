@@ -1,4 +1,4 @@
-"""qMRMLWidget and qSlicerWidget: widgets that hold the scene for the widgets in them."""
+"""qMRMLWidget: holds the scene for the widgets in it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,3 @@ class MRMLWidget(QtWidgets.QWidget):
         if scene is not self._scene:
             self._scene = scene
             self.mrmlSceneChanged.emit(scene)
-
-
-class SlicerWidget(MRMLWidget):
-    """Widget with a scene, the root of panels made with Slicer's own designer plug-in.
-
-    Checked against Slicer's Base/QTGUI/qSlicerWidget.h and Base/QTCore/qSlicerObject.h.
-    """

@@ -357,8 +357,7 @@ class NodeComboBox(QtWidgets.QWidget):
         self._typeLabels[nodeType] = label
         self._sync()
 
-    def setBaseName(self, baseName: str, nodeType: str = "") -> None:
-        """Set the name of nodes that the user creates; it is made unique by a number."""
+    def _setBaseName(self, baseName: str, nodeType: str = "") -> None:
         for kind in [nodeType] if nodeType else self._options["nodeTypes"]:
             self._baseNames[kind] = baseName
 
@@ -366,30 +365,29 @@ class NodeComboBox(QtWidgets.QWidget):
         types = self._options["nodeTypes"]
         return self._baseNames.get(types[0], "") if types else ""
 
-    def setNodeTypes(self, nodeTypes: list[str]) -> None:
-        """Set the classes of the nodes listed."""
+    def _setNodeTypes(self, nodeTypes: list[str]) -> None:
         self._options["nodeTypes"] = [kind for kind in nodeTypes if kind]
         self._sync()
 
-    setNoneEnabled = _setter("noneEnabled", bool)
-    setAddEnabled = _setter("addEnabled", bool)
-    setRemoveEnabled = _setter("removeEnabled", bool)
-    setEditEnabled = _setter("editEnabled", bool)
-    setRenameEnabled = _setter("renameEnabled", bool)
-    setShowHidden = _setter("showHidden", bool)
-    setShowChildNodeTypes = _setter("showChildNodeTypes", bool)
-    setSelectNodeUponCreation = _setter("selectNodeUponCreation", bool)
-    setNoneDisplay = _setter("noneDisplay", str)
+    _setNoneEnabled = _setter("noneEnabled", bool)
+    _setAddEnabled = _setter("addEnabled", bool)
+    _setRemoveEnabled = _setter("removeEnabled", bool)
+    _setEditEnabled = _setter("editEnabled", bool)
+    _setRenameEnabled = _setter("renameEnabled", bool)
+    _setShowHidden = _setter("showHidden", bool)
+    _setShowChildNodeTypes = _setter("showChildNodeTypes", bool)
+    _setSelectNodeUponCreation = _setter("selectNodeUponCreation", bool)
+    _setNoneDisplay = _setter("noneDisplay", str)
 
-    nodeTypes = QtCore.Property("QStringList", _getter("nodeTypes"), setNodeTypes)
-    noneEnabled = QtCore.Property(bool, _getter("noneEnabled"), setNoneEnabled)
-    addEnabled = QtCore.Property(bool, _getter("addEnabled"), setAddEnabled)
-    removeEnabled = QtCore.Property(bool, _getter("removeEnabled"), setRemoveEnabled)
-    editEnabled = QtCore.Property(bool, _getter("editEnabled"), setEditEnabled)
-    renameEnabled = QtCore.Property(bool, _getter("renameEnabled"), setRenameEnabled)
-    showHidden = QtCore.Property(bool, _getter("showHidden"), setShowHidden)
-    showChildNodeTypes = QtCore.Property(bool, _getter("showChildNodeTypes"), setShowChildNodeTypes)
-    selectNodeUponCreation = QtCore.Property(bool, _getter("selectNodeUponCreation"), setSelectNodeUponCreation)
-    noneDisplay = QtCore.Property(str, _getter("noneDisplay"), setNoneDisplay)
-    baseName = QtCore.Property(str, _baseName, setBaseName)
+    nodeTypes = QtCore.Property("QStringList", _getter("nodeTypes"), _setNodeTypes)
+    noneEnabled = QtCore.Property(bool, _getter("noneEnabled"), _setNoneEnabled)
+    addEnabled = QtCore.Property(bool, _getter("addEnabled"), _setAddEnabled)
+    removeEnabled = QtCore.Property(bool, _getter("removeEnabled"), _setRemoveEnabled)
+    editEnabled = QtCore.Property(bool, _getter("editEnabled"), _setEditEnabled)
+    renameEnabled = QtCore.Property(bool, _getter("renameEnabled"), _setRenameEnabled)
+    showHidden = QtCore.Property(bool, _getter("showHidden"), _setShowHidden)
+    showChildNodeTypes = QtCore.Property(bool, _getter("showChildNodeTypes"), _setShowChildNodeTypes)
+    selectNodeUponCreation = QtCore.Property(bool, _getter("selectNodeUponCreation"), _setSelectNodeUponCreation)
+    noneDisplay = QtCore.Property(str, _getter("noneDisplay"), _setNoneDisplay)
+    baseName = QtCore.Property(str, _baseName, _setBaseName)
     currentNodeID = QtCore.Property(str, _currentNodeID, setCurrentNodeID, notify=currentNodeIDChanged)

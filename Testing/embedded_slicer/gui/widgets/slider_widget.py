@@ -12,6 +12,8 @@ _STEPS = 1_000_000  # positions of the inner slider, which counts in integers
 class SliderWidget(QtWidgets.QWidget):
     """Slider and spin box that show one value.
 
+    As in Slicer, most setters are properties only: `slider.minimum = 0`, not `slider.setMinimum(0)`.
+
     Checked against CTK's Libs/Widgets/ctkSliderWidget.h and .cpp.
     """
 
@@ -81,29 +83,24 @@ class SliderWidget(QtWidgets.QWidget):
         if changed:
             self.valueChanged.emit(value)
 
-    def setRange(self, minimum: float, maximum: float) -> None:
-        """Set both ends of the range; the value is moved into it."""
+    def _setRange(self, minimum: float, maximum: float) -> None:
         self._minimum, self._maximum = minimum, max(minimum, maximum)
         with QtCore.QSignalBlocker(self._spin):
             self._spin.setRange(self._minimum, self._maximum)
         self._updateSteps()
         self.setValue(self._value)
 
-    def setMinimum(self, minimum: float) -> None:
-        """Set the lower end of the range."""
-        self.setRange(minimum, max(minimum, self._maximum))
+    def _setMinimum(self, minimum: float) -> None:
+        self._setRange(minimum, max(minimum, self._maximum))
 
-    def setMaximum(self, maximum: float) -> None:
-        """Set the upper end of the range."""
-        self.setRange(min(self._minimum, maximum), maximum)
+    def _setMaximum(self, maximum: float) -> None:
+        self._setRange(min(self._minimum, maximum), maximum)
 
-    def setSingleStep(self, step: float) -> None:
-        """Set the step of the arrow keys and buttons."""
+    def _setSingleStep(self, step: float) -> None:
         self._spin.setSingleStep(step)
         self._updateSteps()
 
-    def setPageStep(self, step: float) -> None:
-        """Set the step of the page keys."""
+    def _setPageStep(self, step: float) -> None:
         self._page = step
         self._updateSteps()
 
@@ -116,28 +113,24 @@ class SliderWidget(QtWidgets.QWidget):
         self.decimalsChanged.emit(decimals)
         self.setValue(self._value)
 
-    def setPrefix(self, prefix: str) -> None:
-        """Set the text before the number."""
+    def _setPrefix(self, prefix: str) -> None:
         self._spin.setPrefix(prefix)
 
-    def setSuffix(self, suffix: str) -> None:
-        """Set the text behind the number."""
+    def _setSuffix(self, suffix: str) -> None:
         self._spin.setSuffix(suffix)
 
-    def setTracking(self, enable: bool) -> None:
-        """Set whether the value follows the slider while it is dragged."""
+    def _setTracking(self, enable: bool) -> None:
         self._tracking = enable
 
-    def hasTracking(self) -> bool:
-        """Return whether the value follows the slider while it is dragged."""
+    def _hasTracking(self) -> bool:
         return self._tracking
 
     value = QtCore.Property(float, lambda self: self._value, setValue)
-    minimum = QtCore.Property(float, lambda self: self._minimum, setMinimum)
-    maximum = QtCore.Property(float, lambda self: self._maximum, setMaximum)
-    singleStep = QtCore.Property(float, lambda self: self._spin.singleStep(), setSingleStep)
-    pageStep = QtCore.Property(float, lambda self: self._page, setPageStep)
+    minimum = QtCore.Property(float, lambda self: self._minimum, _setMinimum)
+    maximum = QtCore.Property(float, lambda self: self._maximum, _setMaximum)
+    singleStep = QtCore.Property(float, lambda self: self._spin.singleStep(), _setSingleStep)
+    pageStep = QtCore.Property(float, lambda self: self._page, _setPageStep)
     decimals = QtCore.Property(int, lambda self: self._spin.decimals(), setDecimals)
-    prefix = QtCore.Property(str, lambda self: self._spin.prefix(), setPrefix)
-    suffix = QtCore.Property(str, lambda self: self._spin.suffix(), setSuffix)
-    tracking = QtCore.Property(bool, hasTracking, setTracking)
+    prefix = QtCore.Property(str, lambda self: self._spin.prefix(), _setPrefix)
+    suffix = QtCore.Property(str, lambda self: self._spin.suffix(), _setSuffix)
+    tracking = QtCore.Property(bool, _hasTracking, _setTracking)
