@@ -31,7 +31,8 @@ def cpp_members(text: str) -> set[str]:
             section = " ".join(part.split())
         elif section in ("public slots", "public Q_SLOTS", "signals", "Q_SIGNALS"):
             names |= set(re.findall(r"[\w>*&]\s+[*&]?(\w+)\s*\([^;{]*\)", part))
-    return names
+    # Decorators name the static methods that they add `static_<class>_<method>`.
+    return names | {match[1] for name in names if (match := re.fullmatch(r"static_[A-Za-z0-9]+_(\w+)", name))}
 
 
 def python_members(text: str) -> set[str]:

@@ -48,6 +48,11 @@ def test_only_what_pythonqt_sees_of_a_header_counts() -> None:
     }
 
 
+def test_static_methods_of_decorators_count_under_their_own_name() -> None:
+    header = "public slots:\n  bool static_qSlicerCoreApplication_testingEnabled() { return true; }\n"
+    assert "testingEnabled" in check_sources.cpp_members(header)
+
+
 def test_a_member_that_the_source_lacks_is_reported(tmp_path: Path) -> None:
     (tmp_path / "ctkExample.h").write_text(HEADER, encoding="utf-8")
     listed = {"ctkExample": {"source": "CTK ctkExample.h", "members": ["setRange", "setValue"]}}
