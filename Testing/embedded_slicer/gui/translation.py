@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def translate(context: str, text: str) -> str:
     """Return the text in the application's language."""
@@ -15,7 +17,5 @@ def tr(text: str) -> str:
 
 def getContext(sourceFile: str) -> str:
     """Return the name under which texts of a source file are translated."""
-    from pathlib import Path
-
     path = Path(sourceFile)
     return f"{path.parent.name}.{path.stem}" if (path.parent / "__init__.py").is_file() else path.stem

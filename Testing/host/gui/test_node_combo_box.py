@@ -70,6 +70,22 @@ def test_without_a_none_entry_the_first_node_is_selected() -> None:
     assert selector(noneEnabled=True).currentNode() is None
 
 
+def test_with_nothing_selected_it_says_what_to_select() -> None:
+    box = selector()
+    assert box.findChildren("QComboBox")[0].placeholderText == "Select a Volume"
+    assert box.nodeCount() == 0
+
+
+def test_a_new_name_of_the_selected_node_is_told() -> None:
+    node = add(name="first")
+    box = selector()
+    heard: list[Any] = []
+    box.currentNodeChanged.connect(lambda changed: heard.append(changed.GetName()))
+    node.SetName("renamed")
+    node.SetDescription("of no interest to the list")
+    assert heard == ["renamed"]
+
+
 def test_selecting_tells_the_node_its_id_and_whether_there_is_one() -> None:
     node = add()
     box = selector(noneEnabled=True)

@@ -47,16 +47,22 @@ def acceptedArguments(function: Callable) -> int | None:
     return None if code.co_flags & inspect.CO_VARARGS else code.co_argcount - bound
 
 
+_signatures: dict[tuple[type, str], dict[str, list[str]]] = {}
+
+
 def signalSignatures(native: QtCore.QObject) -> dict[str, list[str]]:
     """Return an object's signals: name → full signatures, in the order of the meta object."""
-    signatures: dict[str, list[str]] = {}
     meta = native.metaObject()
-    for index in range(meta.methodCount()):
-        method = meta.method(index)
-        if method.methodType() == QtCore.QMetaMethod.MethodType.Signal:
-            signature = _slicerSignature(native, method.methodSignature().data().decode())
-            signatures.setdefault(signature.partition("(")[0], []).append(signature)
-    return signatures
+    key = type(native), meta.className()
+    if key not in _signatures:
+        signatures: dict[str, list[str]] = {}
+        for index in range(meta.methodCount()):
+            method = meta.method(index)
+            if method.methodType() == QtCore.QMetaMethod.MethodType.Signal:
+                signature = _slicerSignature(native, method.methodSignature().data().decode())
+                signatures.setdefault(signature.partition("(")[0], []).append(signature)
+        _signatures[key] = signatures
+    return _signatures[key]
 
 
 def _slicerSignature(native: QtCore.QObject, signature: str) -> str:

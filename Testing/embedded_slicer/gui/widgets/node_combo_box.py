@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import shiboken6
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtWidgets
 
-_NODE_ID = QtCore.Qt.ItemDataRole.UserRole
-_ACTION = QtCore.Qt.ItemDataRole.UserRole + 1
+from .node_rows import NodeRows, Row
 
 
 def _getter(name: str) -> Callable[[Any], Any]:
@@ -52,8 +51,8 @@ class NodeComboBox(QtWidgets.QWidget):
         self._scene: Any = None
         self._sceneTags: list[int] = []
         self._nodeTags: dict[str, tuple[Any, int]] = {}
+        self._listed: dict[str, tuple[str, bool]] = {}  # observed node → its name and whether it is listed
         self._requested = ""
-        self._shown: str | None = None
         self._options = {
             "noneEnabled": False,
             "addEnabled": True,
@@ -69,7 +68,7 @@ class NodeComboBox(QtWidgets.QWidget):
         self._baseNames: dict[str, str] = {}
         self._typeLabels: dict[str, str] = {}
         self._attributes: dict[str, tuple[str, str | None]] = {}
-        self._model = QtGui.QStandardItemModel(self)
+        self._model = NodeRows(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setModel(self._model)
         self._box.setFocusProxy(self)
@@ -79,7 +78,7 @@ class NodeComboBox(QtWidgets.QWidget):
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._box)
-        self._box.currentIndexChanged.connect(self._emitCurrent)
+        self._box.currentTextChanged.connect(self._emitCurrent)
         self._box.activated.connect(self._emitActivated)
         self._box.view().clicked.connect(self._runAction)
         self.setEnabled(False)
@@ -100,8 +99,12 @@ class NodeComboBox(QtWidgets.QWidget):
         self._scene, self._sceneTags = scene, []
         if scene is not None:
             events = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent")
-            self._sceneTags = [scene.AddObserver(getattr(scene, event), self._weakly("_sync")) for event in events]
-        self._sync(select=False)
+            self._sceneTags = [
+                scene.AddObserver(getattr(scene, event), self._weakly("_onSceneEvent")) for event in events
+            ]
+        with QtCore.QSignalBlocker(self._box):
+            self._sync()
+            self._box.setCurrentIndex(-1)
         self._requested = ""
         first = self.nodeFromIndex(0)
         if not previous and not self._options["noneEnabled"] and first is not None:
@@ -113,12 +116,20 @@ class NodeComboBox(QtWidgets.QWidget):
         # The scene outlives the widget: its observers must not keep the widget alive.
         reference = weakref.ref(self)
 
-        def call(*_: Any) -> None:
+        def call(caller: Any, _event: str) -> None:
             widget = reference()
             if widget is not None and shiboken6.isValid(widget):
-                getattr(widget, method)()
+                getattr(widget, method)(caller)
 
         return call
+
+    def _onSceneEvent(self, _scene: Any) -> None:
+        self._sync()
+
+    def _onNodeModified(self, node: Any) -> None:
+        # Most changes of a node are none of its name or visibility, and come often.
+        if self._listed.get(node.GetID()) != (node.GetName(), self._accepts(node)):
+            self._sync()
 
     def _accepts(self, node: Any) -> bool:
         if node.GetHideFromEditors() and not self._options["showHidden"]:
@@ -130,26 +141,38 @@ class NodeComboBox(QtWidgets.QWidget):
                     return True
         return False
 
-    def _sync(self, select: bool = True) -> None:
+    def _sync(self) -> None:
         """Make the rows follow the scene, the current row staying current as Qt does it."""
-        if self._scene is not None and self._scene.IsBatchProcessing():
+        scene = self._scene
+        if scene is not None and scene.IsBatchProcessing():
             return
-        nodes = (
-            [] if self._scene is None else [self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes())]
-        )
+        nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())] if scene is not None else []
         self._observe([node for node in nodes if any(node.IsA(kind) for kind in self._options["nodeTypes"])])
-        wanted = [(node.GetID(), node.GetName(), None) for node in nodes if self._accepts(node)]
-        rows = ([("", self._options["noneDisplay"], None)] if self._options["noneEnabled"] else []) + wanted
+        states = {nodeID: (node.GetName() or "", self._accepts(node)) for nodeID, (node, _) in self._nodeTags.items()}
+        wanted = [Row(states[node.GetID()][0], node.GetID()) for node in nodes if states.get(node.GetID(), ("", 0))[1]]
+        rows = ([Row(self._options["noneDisplay"])] if self._options["noneEnabled"] else []) + wanted
+        known = {row.nodeID for row in self._model.rows()}
+        added = [row.nodeID for row in wanted if row.nodeID not in known]
+        self._listed = states
         wasEmpty = self.nodeCount() == 0
-        known = {self._rowKey(row) for row in range(self._model.rowCount())}
-        added = [row[0] for row in wanted if row[0] not in known]
+        self._box.setPlaceholderText(f"Select a {self.nodeTypeLabel(next(iter(self._options['nodeTypes']), ''))}")
         self._updateRows(rows + self._actionRows())
         if self._current() is None and self._box.currentIndex() > 0:
             self.setCurrentNodeID("")
-        if select and wasEmpty and wanted and self._box.currentIndex() < 0 and self._model.rowCount() == len(wanted):
+        if wasEmpty and wanted and self._box.currentIndex() < 0 and self._model.rowCount() == len(wanted):
             self._box.setCurrentIndex(0)
         for nodeID in added:
-            self.nodeAdded.emit(self._scene.GetNodeByID(nodeID))
+            self.nodeAdded.emit(scene.GetNodeByID(nodeID))
+
+    def _updateRows(self, rows: list[Row]) -> None:
+        self._model.removeOthers(rows)
+        if self._box.currentIndex() >= 0:
+            self._model.insertMissing(rows)
+            return
+        with QtCore.QSignalBlocker(self._box):
+            self._model.insertMissing(rows)
+            # Qt selects the first row of an empty box; in Slicer the box holds the scene's item then.
+            self._box.setCurrentIndex(0 if self._options["noneEnabled"] else -1)
 
     def _observe(self, nodes: list[Any]) -> None:
         current = {node.GetID(): node for node in nodes}
@@ -158,85 +181,54 @@ class NodeComboBox(QtWidgets.QWidget):
             node.RemoveObserver(tag)
         for nodeID, node in current.items():
             if nodeID not in self._nodeTags:
-                self._nodeTags[nodeID] = (node, node.AddObserver("ModifiedEvent", self._weakly("_sync")))
+                self._nodeTags[nodeID] = (node, node.AddObserver("ModifiedEvent", self._weakly("_onNodeModified")))
 
-    # Rows: node rows have an ID, "None" an empty one, actions have a name
+    # The entries before and after the nodes
 
-    def _rowKey(self, row: int) -> str:
-        item = self._model.item(row)
-        return item.data(_NODE_ID) if item.data(_ACTION) is None else f"action {item.data(_ACTION)} {item.text()}"
-
-    def _updateRows(self, rows: list[tuple[str, str, str | None]]) -> None:
-        keys = [nodeID if action is None else f"action {action} {text}" for nodeID, text, action in rows]
-        for row in reversed(range(self._model.rowCount())):
-            if self._rowKey(row) not in keys:
-                self._model.removeRow(row)
-        for row, (nodeID, text, action) in enumerate(rows):
-            if row >= self._model.rowCount() or self._rowKey(row) != keys[row]:
-                index = self._box.currentIndex()
-                self._model.insertRow(row, self._item(nodeID, text, action))
-                if index < 0:  # Qt selects the first row of an empty box; Slicer's box holds the scene's item then
-                    self._box.setCurrentIndex(-1)
-            elif self._model.item(row).text() != text:
-                self._model.item(row).setText(text)
-
-    @staticmethod
-    def _item(nodeID: str, text: str, action: str | None) -> QtGui.QStandardItem:
-        item = QtGui.QStandardItem(text)
-        item.setData(nodeID, _NODE_ID)
-        if action is not None:
-            item.setData(action, _ACTION)
-            item.setFlags(QtCore.Qt.ItemFlag.ItemIsEnabled)
-            if action == "separator":
-                item.setData("separator", QtCore.Qt.ItemDataRole.AccessibleDescriptionRole)
-        return item
-
-    def _actionRows(self) -> list[tuple[str, str, str | None]]:
+    def _actionRows(self) -> list[Row]:
         if self._scene is None:
             return []
         types = self._options["nodeTypes"]
         label = self.nodeTypeLabel(types[0] if len(types) == 1 else "")
-        rows: list[tuple[str, str, str | None]] = []
+        rows: list[Row] = []
         if self._options["renameEnabled"]:
-            rows.append(("", f"Rename current {label}", "rename"))
+            rows.append(Row(f"Rename current {label}", action="rename"))
         if self._options["editEnabled"]:
-            rows.append(("", f"Edit current {label}", "edit"))
+            rows.append(Row(f"Edit current {label}", action="edit"))
         if self._options["addEnabled"]:
             for nodeType in types:
-                rows.append(("", f"Create new {self.nodeTypeLabel(nodeType)}", f"create {nodeType}"))
+                kind = self.nodeTypeLabel(nodeType)
+                rows.append(Row(f"Create new {kind}", action=f"create {nodeType}"))
                 if self._options["renameEnabled"]:
-                    rows.append(("", f"Create new {self.nodeTypeLabel(nodeType)} as...", f"create as {nodeType}"))
+                    rows.append(Row(f"Create new {kind} as...", action=f"create as {nodeType}"))
         if self._options["removeEnabled"]:
-            rows.append(("", f"Delete current {label}", "delete"))
-        return [("", "", "separator"), *rows] if rows else []
+            rows.append(Row(f"Delete current {label}", action="delete"))
+        return [Row("", action="separator"), *rows] if rows else []
 
     def _runAction(self, index: QtCore.QModelIndex) -> None:
-        action = self._model.itemFromIndex(index).data(_ACTION)
-        if action is None or action == "separator":
+        action = self._model.rowAt(index.row()).action
+        if action in ("", "separator"):
             return
         self._box.hidePopup()
-        if action == "delete":
-            self.removeCurrentNode()
-        elif action == "rename":
-            self.renameCurrentNode()
-        elif action == "edit":
-            self.editCurrentNode()
-        else:
-            nodeType = action.split()[-1]
-            name = self._askName(f"Create new {self.nodeTypeLabel(nodeType)}", "") if " as " in action else None
-            if name != "":
-                node = self.addNode(nodeType)
-                self.setCurrentNode(node)
-                if name:
-                    node.SetName(name)
+        run = {"delete": self.removeCurrentNode, "rename": self.renameCurrentNode, "edit": self.editCurrentNode}
+        if action in run:
+            run[action]()
+            return
+        nodeType = action.split()[-1]
+        name = self._askName(f"Create new {self.nodeTypeLabel(nodeType)}", "") if " as " in action else None
+        if name == "":  # the dialog was cancelled
+            return
+        node = self.addNode(nodeType)
+        self.setCurrentNode(node)
+        if name:
+            node.SetName(name)
 
     def _askName(self, title: str, name: str) -> str:
         text, accepted = QtWidgets.QInputDialog.getText(self, title, "New name:", text=name)
         return text if accepted else ""
 
     def _current(self) -> Any:
-        item = self._model.item(self._box.currentIndex()) if self._box.currentIndex() >= 0 else None
-        nodeID = item.data(_NODE_ID) if item is not None else ""
+        nodeID = self._model.rowAt(self._box.currentIndex()).nodeID
         return self._scene.GetNodeByID(nodeID) if nodeID and self._scene is not None else None
 
     def _emitCurrent(self, *_: Any) -> None:
@@ -246,7 +238,7 @@ class NodeComboBox(QtWidgets.QWidget):
         self.currentNodeIDChanged.emit(self._currentNodeID())
 
     def _emitActivated(self, row: int) -> None:
-        if self._model.item(row).data(_ACTION) is None:
+        if not self._model.rowAt(row).action:
             self.nodeActivated.emit(self._current())
 
     # The chosen node
@@ -268,9 +260,9 @@ class NodeComboBox(QtWidgets.QWidget):
         if self._scene is None:
             self._requested = nodeID or ""
             return
-        for row in range(self._model.rowCount()):
-            if nodeID and self._rowKey(row) == nodeID:
-                self._box.setCurrentIndex(row)
+        for index, row in enumerate(self._model.rows()):
+            if nodeID and row.nodeID == nodeID:
+                self._box.setCurrentIndex(index)
                 return
         self._box.setCurrentIndex(0 if self._options["noneEnabled"] else -1)
 
@@ -281,13 +273,11 @@ class NodeComboBox(QtWidgets.QWidget):
 
     def nodeCount(self) -> int:
         """Return how many nodes are listed."""
-        rows = range(self._model.rowCount())
-        return sum(bool(self._model.item(row).data(_NODE_ID)) for row in rows)
+        return sum(bool(row.nodeID) for row in self._model.rows())
 
     def nodeFromIndex(self, index: int) -> Any:
         """Return the nth node, None if there are fewer."""
-        item = self._model.item(index + 1 if self._options["noneEnabled"] else index)
-        nodeID = item.data(_NODE_ID) if item is not None and index >= 0 else ""
+        nodeID = self._model.rowAt(index + 1 if self._options["noneEnabled"] else index).nodeID if index >= 0 else ""
         return self._scene.GetNodeByID(nodeID) if nodeID else None
 
     # What the entries after the nodes do
