@@ -9,6 +9,8 @@ import slicer
 
 from SCDSegmentationLib.parameters import BOTH, IMPORTANCE, SEGMENTS
 
+_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 _INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
@@ -103,17 +105,28 @@ class SurfaceBuilder:
     def _next(self, segmentation: slicer.vtkMRMLSegmentationNode) -> None:
         if self._segmentation is not segmentation or segmentation.GetScene() is None:
             return
-        name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
         if self._pending:
-            segmentId = self._pending.pop(0)
-            segment = segmentation.GetSegmentation().GetSegment(segmentId)
-            if segment is not None and segment.GetRepresentation(name) is None:
-                segmentation.GetSegmentation().ConvertSingleSegment(segmentId, name)
+            segment = segmentation.GetSegmentation().GetSegment(self._pending.pop(0))
+            if segment is not None and segment.GetRepresentation(_SURFACE) is None:
+                _addSurface(segmentation.GetSegmentation(), segment)
             qt.QTimer.singleShot(0, lambda: self._next(segmentation))
             return
         display = segmentation.GetDisplayNode()
-        display.SetPreferredDisplayRepresentationName3D(name)
+        display.SetPreferredDisplayRepresentationName3D(_SURFACE)
         display.SetVisibility3D(True)
         if self._done is not None:
             self._done()
         self.stop()
+
+
+def _addSurface(segmentation: slicer.vtkSegmentation, segment: slicer.vtkSegment) -> None:
+    """Convert one segment as ``CreateRepresentation`` would; that converts all of them and blocks for seconds."""
+    alone = slicer.vtkSegmentation()
+    alone.SetSourceRepresentationName(_LABELMAP)
+    alone.DeserializeConversionParameters(segmentation.SerializeAllConversionParameters())
+    copy = slicer.vtkSegment()
+    copy.SetLabelValue(segment.GetLabelValue())
+    copy.AddRepresentation(_LABELMAP, segment.GetRepresentation(_LABELMAP))
+    alone.AddSegment(copy, "segment")
+    alone.CreateRepresentation(_SURFACE)
+    segment.AddRepresentation(_SURFACE, copy.GetRepresentation(_SURFACE))

@@ -1,0 +1,162 @@
+"""Apply on the sample volume, with the real worker and the model that ships: what appears in the scene is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import slicer
+
+from scdseg.resources import sample_volume
+from SCDSegmentationLib import sample_data
+from SCDSegmentationLib.models import findModels
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
+from SCDSegmentationLib.volume_files import matrixOf
+from slicer_module.helpers import apply, choose, wait_until
+
+CLOSED_SURFACE = "Closed surface"
+
+
+@pytest.fixture
+def finished(widget: Any) -> Any:
+    choose(widget, sample_data.load(), "brain-structures", 0.25)
+    message = apply(widget, 120)
+    assert message.startswith("Found 32 of 32 structures"), message
+    return widget
+
+
+@pytest.fixture(scope="module")
+def by_command_line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nib.Nifti1Image]:
+    """What ``scdseg segment`` makes of the same volume."""
+    folder = tmp_path_factory.mktemp("cli")
+    files = {name: folder / f"{name}.nii.gz" for name in ("labels", "importance")}
+    command = [sys.executable, "-m", "scdseg.cli", "segment", str(sample_volume()), "-m", "brain-structures"]
+    command += ["-o", str(files["labels"]), "--importance", str(files["importance"]), "--keep-ratio", "0.25"]
+    subprocess.run(command, check=True, capture_output=True)
+    return {name: nib.load(path) for name, path in files.items()}
+
+
+def test_the_scene_gets_what_the_command_line_writes(
+    finished: Any, by_command_line: dict[str, nib.Nifti1Image], tmp_path: Path
+) -> None:
+    parameters = finished.panel.parameters
+    volume, node = parameters.inputVolume, parameters.segmentation
+    segmentation = node.GetSegmentation()
+    labels = np.asarray(by_command_line["labels"].dataobj).T
+    model = next(m for m in findModels()[0] if m.name == "brain-structures")
+    assert segmentation.GetNumberOfSegments() == len(model.labels) == 32
+    for number, label in enumerate(model.labels):
+        segment = segmentation.GetNthSegment(number)
+        assert segment.GetName() == label.name
+        assert segment.GetColor() == pytest.approx(label.color, abs=1e-6)
+        assert segment.GetTerminology() == label.terminology
+    for name in ("Left hippocampus", "Right thalamus", "Brainstem", "Left cerebral cortex"):
+        segment_id = segmentation.GetSegmentIdBySegmentName(name)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
+        np.testing.assert_array_equal(mask > 0, labels == segmentation.GetSegment(segment_id).GetLabelValue())
+    assert np.abs(matrixOf(volume) - by_command_line["labels"].affine).max() < 0.5
+    np.testing.assert_allclose(matrixOf(parameters.importance), by_command_line["importance"].affine, atol=1e-3)
+    np.testing.assert_allclose(
+        slicer.util.arrayFromVolume(parameters.importance), np.asarray(by_command_line["importance"].dataobj).T
+    )
+    _check_display(finished)
+    _check_hierarchy(finished)
+    _check_surfaces(finished)
+    _check_reload(finished, tmp_path)
+
+
+def _check_display(widget: Any) -> None:
+    """Inferno from 0 to 1, not interpolated, over the volume, with a legend; threshold and opacity follow the panel."""
+    parameters = widget.panel.parameters
+    display = parameters.importance.GetDisplayNode()
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeFileInferno.txt"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert not display.GetAutoWindowLevel()
+    assert not display.GetInterpolate()
+    composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    assert composite.GetBackgroundVolumeID() == parameters.inputVolume.GetID()
+    assert composite.GetForegroundVolumeID() == parameters.importance.GetID()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.5)
+    legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(parameters.importance)
+    assert legend.GetVisibility()
+    ui = widget.panel.ui
+    ui.opacitySlider.setValue(0.8)
+    ui.thresholdSlider.setValue(0.3)
+    ui.legendCheckBox.setChecked(False)
+    assert composite.GetForegroundOpacity() == pytest.approx(0.8)
+    assert display.GetApplyThreshold()
+    assert display.GetLowerThreshold() == pytest.approx(0.3)
+    assert not legend.GetVisibility()
+    ui.shownComboBox.setCurrentText("Segments")
+    assert composite.GetForegroundVolumeID() is None
+    assert parameters.segmentation.GetDisplayNode().GetVisibility()
+    ui.shownComboBox.setCurrentText("Importance")
+    assert composite.GetForegroundVolumeID() == parameters.importance.GetID()
+    assert not parameters.segmentation.GetDisplayNode().GetVisibility()
+    ui.shownComboBox.setCurrentText("Segments and importance")
+
+
+def _check_hierarchy(widget: Any) -> None:
+    parameters = widget.panel.parameters
+    hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
+    parents = {
+        hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+        for node in (parameters.inputVolume, parameters.segmentation, parameters.importance)
+    }
+    assert len(parents) == 1
+
+
+def _check_surfaces(widget: Any) -> None:
+    node = widget.panel.parameters.segmentation
+    display = node.GetDisplayNode()
+    widget.panel.ui.show3DButton.click()
+    wait_until(lambda: display.GetVisibility3D() and node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE), 60)
+    bounds = np.zeros(6)
+    segment_id = node.GetSegmentation().GetSegmentIdBySegmentName("Left hippocampus")
+    surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
+    assert surface.GetNumberOfPoints() > 100
+    surface.GetBounds(bounds)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, widget.panel.parameters.inputVolume)
+    kji = np.argwhere(mask)
+    ras = (matrixOf(widget.panel.parameters.inputVolume) @ np.c_[kji[:, ::-1], np.ones(len(kji))].T)[:3]
+    np.testing.assert_allclose(bounds[::2], ras.min(axis=1), atol=1.5)
+    np.testing.assert_allclose(bounds[1::2], ras.max(axis=1), atol=1.5)
+    widget.panel.ui.show3DButton.click()
+    assert not display.GetVisibility3D()
+
+
+def _check_reload(widget: Any, folder: Path) -> None:
+    """A saved scene brings back segments, codes, importance, the report and the panel's state."""
+    parameters = widget.panel.parameters
+    before = [
+        (segment.GetName(), segment.GetTerminology(), segment.GetColor())
+        for segment in map(
+            parameters.segmentation.GetSegmentation().GetNthSegment,
+            range(parameters.segmentation.GetSegmentation().GetNumberOfSegments()),
+        )
+    ]
+    importance = slicer.util.arrayFromVolume(parameters.importance).copy()
+    assert slicer.util.saveScene(str(folder / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    assert widget.panel.parameters.segmentation is None
+    assert slicer.util.loadScene(str(folder / "scene.mrb"))
+    parameters = widget.panel.parameters
+    segmentation = parameters.segmentation.GetSegmentation()
+    after = [
+        (segment.GetName(), segment.GetTerminology(), segment.GetColor())
+        for segment in map(segmentation.GetNthSegment, range(segmentation.GetNumberOfSegments()))
+    ]
+    assert [entry[:2] for entry in after] == [entry[:2] for entry in before]
+    np.testing.assert_allclose([entry[2] for entry in after], [entry[2] for entry in before], atol=1e-4)
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(parameters.importance), importance, atol=1e-6)
+    assert parameters.segmentation.GetNodeReference(IMPORTANCE_REFERENCE) is parameters.importance
+    assert json.loads(parameters.segmentation.GetAttribute(REPORT_ATTRIBUTE))["keep_ratio"] == 0.25
+    assert widget.panel.ui.keepRatioSlider.value == pytest.approx(0.25)
+    assert widget.panel.ui.opacitySlider.value == pytest.approx(0.8)
+    assert widget.panel.ui.inputSelector.currentNode() is parameters.inputVolume
