@@ -80,10 +80,10 @@ def test_a_new_name_of_the_selected_node_is_told() -> None:
     node = add(name="first")
     box = selector()
     heard: list[Any] = []
-    box.currentNodeChanged.connect(lambda changed: heard.append(changed.GetName()))
+    box.currentNodeChanged.connect(lambda changed: heard.append(changed))
     node.SetName("renamed")
     node.SetDescription("of no interest to the list")
-    assert heard == ["renamed"]
+    assert heard == [node]
 
 
 def test_selecting_tells_the_node_its_id_and_whether_there_is_one() -> None:
