@@ -242,3 +242,13 @@ def test_single_shot_runs_once_the_events_are_worked_off() -> None:
     assert calls == []
     slicer.app.processEvents()
     assert calls == ["now"]
+
+
+def test_a_cancelled_file_dialog_gives_an_empty_name_and_no_filter() -> None:
+    import qt
+
+    def cancel() -> None:
+        qt.QApplication.activeModalWidget().reject()
+
+    qt.QTimer.singleShot(100, cancel)
+    assert qt.QFileDialog.getOpenFileName(None, "Choose a volume", "", "NRRD (*.nrrd)") == ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 
 from . import callbacks, wrapper
 from .enumerations import enumerations
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # Members that Qt for Python adds to Qt's own, or that stand-ins need for themselves.
 _PYTHON_ONLY = frozenset({"connectNotify", "disconnectNotify", "emit", "exec_", "staticMetaObject", "vtkSignals"})
+
+# Qt for Python adds the chosen filter to what these return.
+_FILE_DIALOGS = frozenset({"getOpenFileName", "getOpenFileNames", "getSaveFileName"})
 
 
 class Call:
@@ -71,6 +74,8 @@ def ofClass(cls: type, native: type, name: str) -> Any:
             return Call(name, _DECORATORS[name], None)
         if name == "singleShot" and native is QtCore.QTimer:
             return _singleShot
+        if name in _FILE_DIALOGS and native is QtWidgets.QFileDialog:
+            return Call(name, lambda *arguments: getattr(native, name)(*arguments)[0], None)
         method = methodName(native, name)
         if method is not None:
             return Call(f"{cls.__name__}.{name}", getattr(native, method), None)
