@@ -29,7 +29,8 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUTF8": "1"},
+            # One thread: where programs share the cores, threads that wait for each other take many times longer.
+            env={**os.environ, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
         )
         self.events: Queue[Event | None] = Queue()
         self.errors: list[str] = []
@@ -130,3 +131,12 @@ def image(tmp_path: Path) -> Path:
     voxels = np.random.default_rng(0).random((30, 26, 28)).astype(np.float32) + np.indices((30, 26, 28))[0] / 15
     nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), folder / "bild ü.nii.gz")
     return folder / "bild ü.nii.gz"
+
+
+@pytest.fixture(scope="session")
+def long_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A volume that takes the tiny model many windows, and seconds."""
+    path = tmp_path_factory.mktemp("long") / "long.nii"
+    voxels = np.random.default_rng(0).random((150, 150, 150)).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+    return path

@@ -58,7 +58,7 @@ class Engine:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        for device_type in ("cpu", "cuda"):
+        for device_type in ("cpu", "cuda", "mps"):
             # An interrupt in the middle of torch.autocast's own lines could leave it switched on.
             torch.set_autocast_enabled(device_type, False)
 

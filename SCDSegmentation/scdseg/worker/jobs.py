@@ -68,6 +68,7 @@ class Job:
         Raises:
             Cancelled: the job shall stop.
         """
+        self._stop_if_cancelled()
         left = None if seconds_left is None else round(seconds_left, 2)
         self._tell("progress", step=step, done=done, total=total, seconds_left=left)
 
@@ -81,6 +82,7 @@ class Job:
         Raises:
             Cancelled: the job shall stop.
         """
+        self._stop_if_cancelled()
         self._tell("log", level=level, text=text)
 
     def partial_result(self, **fields: Any) -> None:
@@ -98,6 +100,9 @@ class Job:
                 self._send(event, id=self.request.id, **fields)
         self._committed = self._shielded = False
         # An interrupt that came meanwhile did nothing.
+        self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
         if self.cancelled():
             raise Cancelled("cancelled")
 

@@ -15,11 +15,8 @@ from scdseg.inference.report import versions
 
 
 def probe() -> dict[str, Any]:
-    """Devices, fastest first, with the precisions that each computes in, and the versions of all libraries.
-
-    Memory is in bytes. A device that is there but does not work has ``works`` False and the reason as ``problem``.
-    """
-    devices = [_describe(name) for name in available_devices()]
+    """Devices, fastest first, with the precisions that each computes in, and the versions of all libraries."""
+    devices = [describe_device(name) for name in available_devices()]
     return {
         "devices": devices,
         "precision": {device["name"]: _precisions(device["name"]) for device in devices if device["works"]},
@@ -27,7 +24,8 @@ def probe() -> dict[str, Any]:
     }
 
 
-def _describe(name: str) -> dict[str, Any]:
+def describe_device(name: str) -> dict[str, Any]:
+    """What a device is called, its free and total memory in bytes, whether it works, and if not, why."""
     description: dict[str, Any] = {
         "name": name,
         "title": name,
