@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Qt and PyTorch do not share a process in Slicer, nor here.
+GUI_TESTS = ("Testing/host", "Testing/slicer_module")
+TESTS = ("pytest", "-m", "not slow and not gpu")
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest", "-m", "not slow and not gpu"),
+    (*TESTS, *(f"--ignore={folder}" for folder in GUI_TESTS)),
+    (*TESTS, *GUI_TESTS),
 )
 
 

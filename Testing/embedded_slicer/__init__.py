@@ -4,6 +4,6 @@ the wheel slicer-core, real Qt from Qt for Python, and small strict stand-ins fo
 
 from __future__ import annotations
 
-from embedded_slicer.host import Host, start
+from embedded_slicer.host import Host, MissingPackages, start
 
-__all__ = ["Host", "start"]
+__all__ = ["Host", "MissingPackages", "start"]

@@ -8,7 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+_DEBIAN_PACKAGES = "libegl1 libgl1 libgl1-mesa-dri libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0"
 _host: Host | None = None
+
+
+class MissingPackages(ImportError):
+    """The host cannot start on this machine; the message says what to install."""
 
 
 def start(offscreen: bool = True, testing: bool = True) -> Host:
@@ -19,19 +24,29 @@ def start(offscreen: bool = True, testing: bool = True) -> Host:
         testing: dialogs accept themselves, as with ``Slicer --testing``.
 
     Raises:
-        ModuleNotFoundError: the packages of the extra ``[gui]`` are not installed.
+        MissingPackages: packages of the extra ``[gui]``, or libraries of the system that they need, are not installed.
     """
     global _host
     if _host is None:
-        missing = [name for name in ("slicer_core", "PySide6", "matplotlib") if find_spec(name) is None]
-        if missing:
-            raise ModuleNotFoundError(
-                f"The embedded host needs {', '.join(missing)}: install with pip install 'scdseg[gui]'"
-            )
+        _require_packages()
         if offscreen:
             os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
         _host = Host(testing)
     return _host
+
+
+def _require_packages() -> None:
+    missing = [name for name in ("slicer_core", "PySide6", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise MissingPackages(f"The embedded host needs {', '.join(missing)}: install with pip install 'scdseg[gui]'")
+    try:
+        import slicer_core  # noqa: F401
+        from PySide6 import QtWidgets  # noqa: F401
+    except ImportError as error:
+        raise MissingPackages(
+            f"The embedded host cannot be loaded ({error}): install the libraries that it needs of the system, on "
+            f"Debian and Ubuntu with apt-get install {_DEBIAN_PACKAGES}"
+        ) from error
 
 
 class Host:
