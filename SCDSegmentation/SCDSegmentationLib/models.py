@@ -18,6 +18,7 @@ import qt
 from scdseg.resources import resource_dir
 
 MAX_CHANNELS = 4
+_BODY_SUBSTANCE = "91720002"  # SNOMED CT
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Label:
         name: for people.
         color: red, green and blue, 0…1.
         terminology: as ``vtkSegment`` takes it.
+        solid: False for fluids and the like, whose surface would hide what lies in them.
     """
 
     value: int
     name: str
     color: tuple[float, float, float]
     terminology: str
+    solid: bool
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,13 @@ def readModel(path: Path) -> Model:
 
 def _label(entry: dict[str, Any]) -> Label:
     red, green, blue = (int(value) / 255 for value in entry["color"])
-    return Label(int(entry["value"]), str(entry["name"]), (red, green, blue), _terminology(entry))
+    return Label(
+        int(entry["value"]),
+        str(entry["name"]),
+        (red, green, blue),
+        _terminology(entry),
+        solid=entry["category"]["value"] != _BODY_SUBSTANCE,
+    )
 
 
 def _terminology(entry: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ def setLegend(importance: slicer.vtkMRMLScalarVolumeNode, visible: bool) -> None
             return
         legend = colors.AddDefaultColorLegendDisplayNode(importance)
         legend.SetTitleText("importance")
+        legend.SetSize(0.1, 0.3)  # of the view; its text scales with it
     legend.SetVisibility(visible)
 
 

@@ -99,6 +99,10 @@ class PreparedResults:
             )
             for segment in self._segments:
                 segmentation.AddSegment(segment)
+            solid = {label.value for label in self.model.labels if label.solid}
+            for segmentId in segmentation.GetSegmentIDs():
+                value = segmentation.GetSegment(segmentId).GetLabelValue()
+                node.GetDisplayNode().SetSegmentVisibility3D(segmentId, value in solid)
             node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
             node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self.volumeNode.GetID())
         return node
