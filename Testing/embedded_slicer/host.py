@@ -155,6 +155,6 @@ class Host:
         for name in list(self._scripted):
             self.unload_module(name)
         self.window.close()
-        self.scene.Clear(1)
+        self.scene.Clear(0)
         self.layout_manager._close()
         self._folder.cleanup()

@@ -118,3 +118,8 @@ class qSlicerLayoutManager(QtCore.QObject):
         """What renders in all views, slices first."""
         slices = [widget.sliceView() for widget in self._slice_widgets.values()]
         return [*slices, *(widget.threeDView() for widget in self._threed_widgets)]
+
+    def _close(self) -> None:
+        """Let go of the nodes and of the graphics contexts."""
+        for view in self._views():
+            view._close()
