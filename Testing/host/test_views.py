@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtTest import QTest
 
 import embedded_slicer
 from embedded_slicer.gui.pythonqt import unwrap
@@ -150,3 +153,56 @@ def test_the_views_the_panel_and_the_window_are_written_as_pictures(
     assert window.width() > views.width() > 900
     with pytest.raises(OSError, match="missing"):
         host.screenshot(tmp_path / "missing" / "window.png")
+
+
+def test_a_shown_window_follows_the_scene_and_the_mouse(host: embedded_slicer.Host, segmentation: Any) -> None:
+    import slicer
+
+    slice_view, threed_view = host.layout_manager._views()[RED], host.layout_manager._views()[THREED]
+    segmentation.CreateClosedSurfaceRepresentation()
+    host.show()
+    try:
+        _run_until(lambda: not slice_view._dirty and not threed_view._dirty)
+        slicer.app.pauseRender()
+        segmentation.GetDisplayNode().SetVisibility(False)
+        before = slice_view._picture.copy()
+        QTest.qWait(150)
+        assert slice_view._picture == before
+        slicer.app.resumeRender()
+        _run_until(lambda: slice_view._picture != before)
+
+        offset, position = slice_view._logic.GetSliceOffset(), threed_view.cameraNode().GetPosition()
+        _turn_wheel(slice_view)
+        assert slice_view._logic.GetSliceOffset() == pytest.approx(offset + 2)
+        QTest.mousePress(threed_view, QtCore.Qt.MouseButton.LeftButton, pos=QtCore.QPoint(100, 100))
+        QTest.mouseMove(threed_view, QtCore.QPoint(160, 120))
+        QTest.mouseRelease(threed_view, QtCore.Qt.MouseButton.LeftButton, pos=QtCore.QPoint(160, 120))
+        turned = threed_view.cameraNode().GetPosition()
+        assert np.linalg.norm(np.subtract(turned, position)) > 10
+        assert np.linalg.norm(turned) == pytest.approx(np.linalg.norm(position), rel=0.05)
+    finally:
+        host.window.hide()
+
+
+def _run_until(condition: Callable[[], bool]) -> None:
+    import slicer
+
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        slicer.app.processEvents()
+
+
+def _turn_wheel(widget: QtWidgets.QWidget) -> None:
+    place = QtCore.QPointF(50, 50)
+    event = QtGui.QWheelEvent(
+        place,
+        place,
+        QtCore.QPoint(),
+        QtCore.QPoint(0, 120),
+        QtCore.Qt.MouseButton.NoButton,
+        QtCore.Qt.KeyboardModifier.NoModifier,
+        QtCore.Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QtWidgets.QApplication.sendEvent(widget, event)

@@ -42,7 +42,11 @@ class qSlicerLayoutManager(QtCore.QObject):
         }
         self._threed_widgets = [qMRMLThreeDWidget(scene.GetNodeByID("vtkMRMLViewNode1"), application_logic)]
 
-    layout = QtCore.Property(int, lambda self: self._layout_logic.GetLayoutNode().GetViewArrangement())
+    layout = QtCore.Property(
+        int,
+        lambda self: self._layout_logic.GetLayoutNode().GetViewArrangement(),
+        lambda self, layout: self.setLayout(layout),
+    )
     threeDViewCount = QtCore.Property(int, lambda self: len(self._threed_widgets))
 
     def setLayout(self, newLayout: int) -> None:
