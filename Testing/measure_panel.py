@@ -1,7 +1,8 @@
 """Measure what a user of the panel feels, in the embedded host on the sample volume.
 
-python Testing/measure_panel.py [--model NAME] prints seconds from click to first window of a first and a second run, from
-Cancel to a ready panel, the longest time that the event loop was blocked, and which heavy packages the GUI process holds.
+python Testing/measure_panel.py [--model NAME] prints seconds from click to first window of a first and a second run,
+from Cancel to a ready panel, the longest time that the event loop was blocked, and which heavy packages the GUI
+process holds.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def measure(model: str) -> dict[str, Any]:
     host = embedded_slicer.start()
     widget = host.load_module(REPOSITORY / "SCDSegmentation" / "SCDSegmentation.py")
     import slicer
-    from slicer_module.helpers import choose, wait_until
 
     from SCDSegmentationLib import sample_data
+    from slicer_module.helpers import choose, wait_until
 
     choose(widget, sample_data.load(), model)
     figures: dict[str, Any] = {}

@@ -78,7 +78,7 @@ def ensure() -> None:
     if not wanted:
         return
     names = ", ".join(dependency.name for dependency in wanted)
-    if slicer.app.commandOptions().testingEnabled:
+    if _testing():
         # Tests must not change the Python environment of whoever runs them.
         raise SegmentationError(f"These packages are missing: {names}. Install them first.", "dependencies")
     if PYTORCH in wanted:
@@ -97,6 +97,10 @@ def ensure() -> None:
             "application's log, and press Apply to try again.",
             "dependencies",
         ) from error
+
+
+def _testing() -> bool:
+    return bool(slicer.app.commandOptions().testingEnabled)
 
 
 def _requirePyTorchExtension() -> None:
