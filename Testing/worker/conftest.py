@@ -29,8 +29,7 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # One thread: where programs share the cores, threads that wait for each other take many times longer.
-            env={**os.environ, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONUTF8": "1"},
         )
         self.events: Queue[Event | None] = Queue()
         self.errors: list[str] = []

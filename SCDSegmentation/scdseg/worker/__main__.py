@@ -19,6 +19,9 @@ def main() -> int:
     )
     parser.add_argument("--parent", type=int, metavar="PID", help="end with this process, too")
     args = parser.parse_args()
+    # Read when PyTorch is loaded. The cores are shared with the user interface: threads that wait for each other by
+    # spinning take two to three times as long then, and no less when they have the cores for themselves.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     channel = Channel(take_stdout())
     channel.send("ready", pid=os.getpid(), protocol=PROTOCOL, version=__version__)
     return Service(channel, sys.stdin.buffer, args.parent).serve()

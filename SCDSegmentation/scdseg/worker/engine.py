@@ -31,6 +31,9 @@ class Engine:
         self._segmenter: Segmenter | None = None
         self._key: tuple[Any, ...] = ()
         _import_late_parts()
+        # Libraries stay: without them a collection takes milliseconds, not half a second in which no thread can answer.
+        gc.collect()
+        gc.freeze()
 
     def run(self, job: Job) -> dict[str, Any]:
         """Do what a job asks for.

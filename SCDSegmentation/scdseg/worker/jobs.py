@@ -13,8 +13,8 @@ from scdseg.worker.requests import Probe, ProtocolError, Run, Segment, Sweep
 
 # A cancelled run mostly stops by itself, where it polls. If it has not after the first time, it is interrupted, and if
 # a library's call still goes on after the second, it is answered for; what it makes is thrown away.
-_PATIENCE_S = 0.25
-_LAST_CALL_S = 0.55
+_PATIENCE_S = 0.15
+_LAST_CALL_S = 0.3
 
 
 class Busy(Exception):
