@@ -93,6 +93,9 @@ class PreparedResults:
             node.CreateDefaultDisplayNodes()
         with slicer.util.NodeModify(node):
             segmentation = node.GetSegmentation()
+            for segmentId in segmentation.GetSegmentIDs():
+                # Or removing a segment first copies its voxels out of the label map that it shares with the others.
+                segmentation.GetSegment(segmentId).RemoveAllRepresentations()
             segmentation.RemoveAllSegments()
             segmentation.SetSourceRepresentationName(
                 slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
