@@ -12,8 +12,8 @@ from scdseg.networks import SCDUNETR, UNETR
 from scdseg.networks.cost import macs
 from scdseg.window_cost import dense_window_macs, keep_counts, window_macs
 
-SMALL = {"hidden_size": 96, "mlp_dim": 384, "num_layers": 12, "num_heads": 4, "prune_after": (2, 4), "assembly_size": 48}
-SMALL |= {"assembly_heads": 4, "feature_size": 8}
+SMALL = {"hidden_size": 96, "mlp_dim": 384, "num_layers": 12, "num_heads": 4, "prune_after": (2, 4)}
+SMALL |= {"assembly_size": 48, "assembly_heads": 4, "feature_size": 8}
 NETWORKS: dict[str, dict[str, Any]] = {
     "full": {"in_channels": 1, "out_channels": 5, "img_size": (48, 32, 32), **SMALL},
     "shallow": {"in_channels": 4, "out_channels": 3, "img_size": (32, 32, 48), "decoder": "shallow", **SMALL},

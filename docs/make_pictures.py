@@ -1,6 +1,7 @@
-"""Make the README's picture: the sample head MRI, what the shipped model finds in it and where it looked.
+"""Make the README's pictures: the sample head MRI, what the shipped model finds in it and where it looked, and what the
+keep ratio changes.
 
-python docs/make_pictures.py [-m MODEL] [-o docs/images/brain_structures.png]
+python docs/make_pictures.py [-m MODEL] [-o docs/images]
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ from scdseg.resources import sample_volume
 COLUMNS = ("image", "segmentation", "token importance", "stages survived")
 # mm from the middle of the anatomy: planes that show the basal ganglia, and one hemisphere rather than the gap between
 PLANES = ((2, -2), (1, 0), (0, 12))
+KEEP_RATIOS = (1.0, 0.5, 0.25, 0.1)
 
 
 def main() -> None:
-    """Segment the sample and draw three planes of it, four ways."""
+    """Segment the sample and draw three planes of it, four ways; then one plane at four keep ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", default="brain-structures")
     parser.add_argument("-k", "--keep-ratio", type=float)
     parser.add_argument("-i", "--image", type=Path, default=sample_volume())
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images" / "brain_structures.png")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "images")
     args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
     result = segment(args.image, model=args.model, keep_ratio=args.keep_ratio)
-    draw(args.image, args.model, result, args.output)
+    draw(args.image, args.model, result, args.output / "brain_structures.png")
+    draw_keep_ratios(args.image, args.model, args.output / "keep_ratio.png")
 
 
 def draw(image: Path, model: str, result: Result, output: Path) -> None:
@@ -73,8 +77,44 @@ def draw(image: Path, model: str, result: Result, output: Path) -> None:
             if row == 0:
                 ax.set_title(title, color="white", fontsize=13)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.95, wspace=0.02, hspace=0.02)
-    output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=80, facecolor="black")
+
+
+def draw_keep_ratios(image: Path, model: str, output: Path) -> None:
+    """One plane at four keep ratios: the stages that each token survived, above the labels that came of it."""
+    scan = nib.as_closest_canonical(nib.load(image))
+    voxels = scan.get_fdata(dtype=np.float32)
+    white = float(np.percentile(voxels[voxels > 0], 99))
+    figure, axes = plt.subplots(2, len(KEEP_RATIOS), figsize=(12, 7), facecolor="black")
+    reference: np.ndarray | None = None
+    for column, keep_ratio in enumerate(KEEP_RATIOS):
+        result = segment(image, model=model, keep_ratio=keep_ratio)
+        labels = on_scan_grid(result.labels.array, result.labels.affine, scan)
+        reference = labels if reference is None else reference
+        position = round(float(np.argwhere(reference > 0)[:, 2].mean())) + 12
+        layers = (result.survival, "inferno", 1, 0.55), (result.labels, colors(model), 255, 0.7)
+        for ax, (volume, table, highest, alpha) in zip(axes[:, column], layers, strict=True):
+            ax.imshow(voxels[:, :, position].T, cmap="gray", vmin=0, vmax=white, origin="lower")
+            plane = np.ma.masked_equal(on_scan_grid(volume.array, volume.affine, scan)[:, :, position].T, 0)
+            ax.imshow(plane, cmap=table, vmin=0, vmax=highest, origin="lower", interpolation="nearest", alpha=alpha)
+            ax.set_axis_off()
+        tokens = result.report["tokens_per_stage"]
+        left = " → ".join(str(count) for count in (tokens["scored"][0], *tokens["kept"]))
+        axes[0, column].set_title(f"keep ratio {keep_ratio:g}\n{left} tokens", color="white", fontsize=13)
+        agreement = mean_dice(reference, labels)
+        axes[1, column].set_title(f"mean Dice with keep ratio 1: {agreement:.3f}", color="white", fontsize=11)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=0.9, wspace=0.02, hspace=0.1)
+    figure.savefig(output, dpi=80, facecolor="black")
+
+
+def mean_dice(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean over the labels of both of the Dice overlap."""
+    labels = np.union1d(first, second)
+    overlaps = []
+    for label in labels[labels > 0]:
+        one, other = first == label, second == label
+        overlaps.append(2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other)))
+    return float(np.mean(overlaps))
 
 
 def on_scan_grid(array: np.ndarray, affine: np.ndarray, scan: nib.Nifti1Image) -> np.ndarray:

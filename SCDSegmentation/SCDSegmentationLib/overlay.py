@@ -75,7 +75,7 @@ def show(
         background=volume, foreground=foreground, foregroundOpacity=opacity if foreground else 0.0, fit=fit
     )
     if segmentation is not None and segmentation.GetDisplayNode() is not None:
-        segmentation.GetDisplayNode().SetVisibility(shown in (SEGMENTS, BOTH))
+        segmentation.GetDisplayNode().SetVisibility2D(shown in (SEGMENTS, BOTH))
 
 
 class SurfaceBuilder:

@@ -35,6 +35,11 @@ def run(args: argparse.Namespace) -> int:
     image = Path(args.image) if args.image else sample_volume()
     if not image.is_file():
         raise InputError(f"{image} is not there: give the path of a NIfTI, NRRD or MetaImage file")
+    if not embedded_host().is_dir():
+        raise InputError(
+            f"{embedded_host()} is not there: the Slicer extension comes without the embedded host; install the Python "
+            "package with its extra [gui]"
+        )
     sys.path.insert(0, str(embedded_host().parent))
     demo = import_module("embedded_slicer.demo")
     try:
