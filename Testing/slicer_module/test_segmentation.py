@@ -95,10 +95,11 @@ def _check_display(widget: Any) -> None:
     assert not legend.GetVisibility()
     ui.shownComboBox.setCurrentText("Segments")
     assert composite.GetForegroundVolumeID() is None
-    assert parameters.segmentation.GetDisplayNode().GetVisibility()
+    assert parameters.segmentation.GetDisplayNode().GetVisibility2D()
     ui.shownComboBox.setCurrentText("Importance")
     assert composite.GetForegroundVolumeID() == parameters.importance.GetID()
-    assert not parameters.segmentation.GetDisplayNode().GetVisibility()
+    assert not parameters.segmentation.GetDisplayNode().GetVisibility2D()
+    assert parameters.segmentation.GetDisplayNode().GetVisibility(), "surfaces stay as they are"
     ui.shownComboBox.setCurrentText("Segments and importance")
 
 
