@@ -66,6 +66,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         slicer.app.connect("aboutToQuit()", self.logic.stopWorker)
+        self._showParameters()  # a reloaded module is open already
 
     def enter(self):
         """The user opened the module: show the state of the scene, and let the worker load its libraries."""

@@ -58,6 +58,8 @@ class OverlayControl:
         return _id(self._parameters.segmentation), self._parameters.show3D
 
     def _update(self) -> None:
+        if slicer.mrmlScene.IsImporting():
+            return
         state, surfaces = self._state(), self._surfaceState()
         parameters = self._parameters
         if state != self._applied:

@@ -156,7 +156,8 @@ class Panel:
         slicer.util.errorDisplay(str(error), windowTitle="SCDSegmentation")
 
     def _onParametersModified(self) -> None:
-        if self._updating or self.parameters is None:
+        # While a scene is read, nodes and references come one by one; ``setParameters`` follows when all are there.
+        if self._updating or self.parameters is None or slicer.mrmlScene.IsImporting():
             return
         self._updating = True
         try:

@@ -37,6 +37,28 @@ else:
 """
 
 
+_RELOAD = """
+import sys
+sys.path[:0] = [sys.argv[1] + "/Testing", sys.argv[1] + "/SCDSegmentation"]
+import embedded_slicer
+host = embedded_slicer.start()
+old = host.load_module(sys.argv[1] + "/SCDSegmentation/SCDSegmentation.py")
+import psutil, slicer
+from slicer_module.helpers import add_volume, apply, choose
+choose(old, add_volume(), "tiny", 0.75)
+assert apply(old).startswith("Found")
+worker, segmentation = old.logic.worker._pid, old.panel.parameters.segmentation
+old.onReload()
+new = slicer.modules.SCDSegmentationWidget
+assert new is not old
+assert not psutil.pid_exists(worker)
+assert new.panel.parameters.segmentation is segmentation
+assert new.panel.ui.keepRatioSlider.value == 0.75
+assert apply(new).startswith("Found")
+host.close()
+"""
+
+
 def start(manner: str, models: Path, folder: Path) -> tuple[subprocess.Popen[str], int]:
     """A host that is segmenting, and the process number of its worker."""
     process = subprocess.Popen(
@@ -71,6 +93,13 @@ def test_a_killed_application_takes_its_worker_with_it(tiny_models: Path, tmp_pa
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     assert gone(worker, 3)
+
+
+def test_a_reloaded_module_keeps_its_state_and_works(tiny_models: Path) -> None:
+    command = [sys.executable, "-c", _RELOAD, str(REPOSITORY)]
+    environment = {**os.environ, "SCDSEG_MODELS": str(tiny_models)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_user_never_waits_for_the_panel() -> None:

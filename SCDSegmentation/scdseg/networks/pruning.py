@@ -30,9 +30,9 @@ class ScorePredictor(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) → (B, N) log-scores in (−∞, 0]."""
-        # Scores decide through their order alone; in half precision many would tie.
+        # Scores decide through their order alone; in half precision, which autocast hands on, many would tie.
         with torch.autocast(tokens.device.type, enabled=False):
-            features = self.input_mlp(tokens.float())
+            features = self.input_mlp(tokens.to(next(self.parameters()).dtype))
             local, context = features.chunk(2, dim=-1)
             context = context.mean(dim=1, keepdim=True).expand_as(local)
             return F.logsigmoid(self.output_mlp(torch.cat((local, context), dim=-1)).squeeze(-1))
