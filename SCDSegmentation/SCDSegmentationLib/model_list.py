@@ -16,7 +16,7 @@ class ModelList:
     """Fills the list, filters it and says which model is selected.
 
     Signals:
-        selected(Model | None): the user chose a model, or the list lost it.
+        selected(Model | None): the user chose a model.
 
     Args:
         ui: with ``modelListWidget``, ``modelSearchLineEdit`` and ``modelDescriptionLabel``.
@@ -49,18 +49,20 @@ class ModelList:
             item.setToolTip(str(model.path))
         self._list.blockSignals(wasBlocked)
         self._onSearch(self._search.text)
-        if name is not None:
-            self.select(name)
+        self.select(name or "")
 
-    def select(self, name: str) -> bool:
-        """Select a model by name; False if there is none of that name."""
-        for row, model in enumerate(self._models):
-            if model.name == name:
-                self._list.setCurrentRow(row)
-                return True
-        self._list.setCurrentRow(-1)
+    def choose(self, name: str) -> None:
+        """Select a model by name as the user does."""
+        self.select(name)
+        self.selected.emit(self.model)
+
+    def select(self, name: str) -> None:
+        """Show a model as selected, or none if there is none of that name; nothing is emitted."""
+        names = [model.name for model in self._models]
+        wasBlocked = self._list.blockSignals(True)
+        self._list.setCurrentRow(names.index(name) if name in names else -1)
+        self._list.blockSignals(wasBlocked)
         self._showDescription()
-        return False
 
     def _onSearch(self, words: str) -> None:
         for row, model in enumerate(self._models):

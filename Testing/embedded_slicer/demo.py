@@ -94,7 +94,7 @@ def _select_model(widget: Any, name: str) -> None:
         model = widget.logic.findModel(name)
     except SegmentationError as error:
         raise DemoError(str(error)) from error
-    widget.panel.models.select(model.name)
+    widget.panel.models.choose(model.name)
 
 
 def _apply(widget: Any) -> Any:
