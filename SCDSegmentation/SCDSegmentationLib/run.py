@@ -20,6 +20,8 @@ from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.volume_files import VolumeWriter, volumeBytes, volumeProblem
 from SCDSegmentationLib.worker_process import WorkerProcess
 
+_FOLDER_PREFIX = "SCDSegmentation-"
+_FORGOTTEN_SECONDS = 24 * 3600
 _CANCELLED = "The segmentation was cancelled; the scene is as it was."
 
 
@@ -253,6 +255,13 @@ class SegmentationRun:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _removeForgotten(parent: Path) -> None:
+    """Remove the folders of runs that ended with a crash of the application; no run takes a day."""
+    for folder in parent.glob(f"{_FOLDER_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _temporaryFolder(request: Request) -> Path:
     """A folder of the run's own below Slicer's temporary folder.
 
@@ -265,6 +274,7 @@ def _temporaryFolder(request: Request) -> Path:
     advice = "free disk space, or choose another temporary folder in the application settings."
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        _removeForgotten(parent)
         free = shutil.disk_usage(parent).free
         if free < needed:
             raise SegmentationError(
@@ -272,7 +282,7 @@ def _temporaryFolder(request: Request) -> Path:
                 f"{advice}",
                 "resource",
             )
-        return Path(tempfile.mkdtemp(prefix="SCDSegmentation-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=parent))
     except OSError as error:
         raise SegmentationError(
             f"The temporary folder {parent} cannot be used ({error.strerror or error}): {advice}", "resource"

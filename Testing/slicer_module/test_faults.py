@@ -279,6 +279,20 @@ def test_a_temporary_folder_that_cannot_be_made_is_told(widget: Any, tmp_path: P
     assert widget.logic.run is None
 
 
+def test_what_a_crashed_application_left_is_removed_by_a_later_run(widget: Any) -> None:
+    folder = Path(slicer.app.temporaryPath)
+    old, new = folder / "SCDSegmentation-old", folder / "SCDSegmentation-new"
+    for path in (old, new):
+        path.mkdir()
+        (path / "input_0.nrrd").touch()
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    choose(widget, add_volume())
+    apply(widget)
+    assert not old.exists()
+    assert new.exists(), "it may belong to another Slicer that is running"
+    shutil.rmtree(new)
+
+
 def constant() -> Any:
     volume = add_volume()
     slicer.util.arrayFromVolume(volume)[:] = 7
