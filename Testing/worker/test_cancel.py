@@ -103,12 +103,13 @@ def test_a_cancelled_sweep_keeps_the_ratios_that_are_complete(
     request = {"images": [str(image)], "model": str(tiny_bundle.path), "outputs": {"folder": str(folder)}}
     ratios = [number / 100 for number in range(20, 100)]
     request_id = worker.send("sweep", **request, keep_ratios=ratios)
-    worker.wait_for(lambda event: event.get("partial") is True)
+    first, _ = worker.wait_for(lambda event: event.get("partial") is True)
     worker.send("cancel", target=request_id)
     event, before = worker.closing(request_id)
     assert event["code"] == "cancelled"
     assert event["message"] == "cancelled: what was reported as complete is kept"
-    complete = [0.2] + [result["report"]["keep_ratio"] for result in before if result.get("partial")]
+    assert first["report"]["keep_ratio"] == max(ratios)
+    complete = [max(ratios)] + [result["report"]["keep_ratio"] for result in before if result.get("partial")]
     assert len(complete) < len(ratios)
     names = ("labels.nrrd", "importance.nrrd", "survival.nrrd", "report.json")
     assert set(files(folder)) == {f"keep_{ratio:g}_{name}" for ratio in complete for name in names}

@@ -48,6 +48,7 @@ BAD_LINES = {
     "compress as number": (changed(SEGMENT, compress=1), 7, "field 'compress' of segment is 1: give true or false"),
     "no ratios": (changed(SWEEP, keep_ratios=[]), 7, "field 'keep_ratios' of sweep is []"),
     "null among ratios": (changed(SWEEP, keep_ratios=[1, None]), 7, "field 'keep_ratios' of sweep"),
+    "tolerance as text": (changed(SWEEP, tolerance="high"), 7, "field 'tolerance' of sweep is 'high': give a number"),
     "sweep without folder": (changed(SWEEP, outputs={"labels": "o.nrrd"}), 7, "field 'outputs' of sweep"),
 }
 

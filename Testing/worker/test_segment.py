@@ -192,7 +192,7 @@ def test_a_sweep_prepares_once_and_hands_on_each_ratio_when_it_is_complete(
     folder = tmp_path / "sweep"
     folder.mkdir()
     request = {"images": [str(image)], "model": str(tiny_bundle.path), "precision": "fp32"}
-    sweep = worker.send("sweep", **request, keep_ratios=[1.0, 0.5, 0.25], outputs={"folder": str(folder)})
+    sweep = worker.send("sweep", **request, keep_ratios=[0.5, 1.0, 0.25], outputs={"folder": str(folder)})
     answer, before = worker.closing(sweep)
     assert answer["partial"] is False
     partial = [event for event in before if event["event"] == "result"]
@@ -214,13 +214,53 @@ def test_a_sweep_prepares_once_and_hands_on_each_ratio_when_it_is_complete(
         np.testing.assert_array_equal(sitk.GetArrayFromImage(swept), sitk.GetArrayFromImage(single))
 
 
-def test_a_sweep_with_a_bad_ratio_is_refused_before_it_runs(
+def test_a_sweep_tells_what_each_ratio_costs_how_well_it_agrees_and_which_one_it_suggests(
     worker: Any, tiny_bundle: Bundle, image: Path, tmp_path: Path
 ) -> None:
-    for ratios, message in (([1.0, 0.0], "keep ratio 0.0 is out of range"), ([0.5, 0.5], "give each once")):
+    request = {"images": [str(image)], "model": str(tiny_bundle.path), "outputs": {"folder": str(tmp_path)}}
+
+    def run_sweep(**tolerance: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        answer, before = worker.closing(worker.send("sweep", **request, keep_ratios=[1, 0.25, 0.5], **tolerance))
+        return answer, [event for event in before if event["event"] == "result"]
+
+    answer, partial = run_sweep()
+    assert [row["keep_ratio"] for row in answer["table"]] == [1.0, 0.5, 0.25]
+    assert [{name: event[name] for name in answer["table"][0]} for event in partial] == answer["table"]
+    densest = array(Path(partial[0]["outputs"]["labels"]))
+    for event in partial:
+        labels = array(Path(event["outputs"]["labels"]))
+        dice = {
+            str(value): 2 * ((labels == value) & (densest == value)).sum()
+            / ((labels == value).sum() + (densest == value).sum())
+            for value in (2, 17)
+        }  # fmt: skip
+        assert event["agreement"]["labels"] == dice
+        assert event["agreement"]["mean"] == pytest.approx(sum(dice.values()) / 2)
+        assert event["tokens_kept"] == event["report"]["tokens_per_stage"]["kept"]
+        assert event["seconds_windows"] == event["report"]["seconds"]["windows"]
+    assert answer["tolerance"] == 0.98
+    assert answer["seconds"]["ratio"] == pytest.approx(
+        answer["seconds"]["sweep"] / answer["seconds"]["separate_runs"], abs=0.01
+    )
+    means = [row["agreement"]["mean"] for row in answer["table"]]
+    assert means[0] == 1 > max(means[1:])
+    assert run_sweep(tolerance=1)[0]["suggested_keep_ratio"] == 1
+    assert run_sweep(tolerance=means[1])[0]["suggested_keep_ratio"] == (0.5 if means[2] < means[1] else 0.25)
+    assert run_sweep(tolerance=0)[0]["suggested_keep_ratio"] == 0.25
+
+
+def test_a_sweep_with_a_bad_ratio_or_tolerance_is_refused_before_it_runs(
+    worker: Any, tiny_bundle: Bundle, image: Path, tmp_path: Path
+) -> None:
+    bad = (
+        ({"keep_ratios": [1.0, 0.0]}, "keep ratio 0.0 is out of range"),
+        ({"keep_ratios": [0.5, 0.5]}, "give each once"),
+        ({"keep_ratios": [1, 0.5], "tolerance": 98}, "tolerance 98 is out of range"),
+    )
+    for fields, message in bad:
         request = {"images": [str(image)], "model": str(tiny_bundle.path), "outputs": {"folder": str(tmp_path)}}
         before = names(tmp_path)
-        error = worker.close(worker.send("sweep", **request, keep_ratios=ratios))
+        error = worker.close(worker.send("sweep", **request, **fields))
         assert error["code"] == "input"
         assert message in error["message"]
         assert names(tmp_path) == before

@@ -12,7 +12,7 @@ from importlib import import_module
 from scdseg import __version__
 from scdseg.errors import Cancelled, ScdsegError
 
-_COMMANDS = ("segment", "models", "import_checkpoint", "train", "export", "evaluate", "demo")
+_COMMANDS = ("segment", "sweep", "models", "import_checkpoint", "train", "export", "evaluate", "demo")
 _EXIT_INTERNAL = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_CANCELLED = 130

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +51,14 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment as the arguments ask; 0 if all went well."""
+    from scdseg.cli.progress import progress_bar
     from scdseg.inference import segment
     from scdseg.inference.result import check_result_paths, output_paths
 
     wanted = {"labels": args.output, "importance": args.importance, "survival": args.survival, "report": args.report}
     outputs = output_paths(wanted)
     check_result_paths(outputs, [Path(image) for image in args.images])
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = segment(
             args.images,
             args.model,
@@ -88,26 +87,3 @@ def _summary(report: dict[str, Any], outputs: list[Path]) -> str:
         *(f"wrote {path}" for path in outputs),
     ]
     return "\n".join(lines)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int, float | None], None]]:
-    """A progress bar on stderr with the time left; silent where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("start", total=None, left="")
-
-        def show(step: str, done: int, total: int, seconds_left: float | None) -> None:
-            left = "" if seconds_left is None else f"{seconds_left:.0f} s left"
-            bar.update(task, description=step, completed=done, total=total, left=left)
-
-        yield show

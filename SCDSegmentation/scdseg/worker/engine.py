@@ -12,16 +12,16 @@ import torch
 
 from scdseg.bundle import Bundle, find_bundle
 from scdseg.bundle.bundle import METADATA_FILE
-from scdseg.errors import InputError
-from scdseg.inference import Result, Segmenter
+from scdseg.inference import Prepared, Result, Segmenter
 from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
 from scdseg.inference.result import check_result_paths
+from scdseg.inference.sweep import SweepRow, check_tolerance, densest_first, summary, sweep_prepared
 from scdseg.volumes import discard_staged
 from scdseg.worker.jobs import Job
 from scdseg.worker.probe import probe
-from scdseg.worker.requests import OUTPUTS, Probe, Run, Segment
+from scdseg.worker.requests import OUTPUTS, Probe, Run, Segment, Sweep
 
 
 class Engine:
@@ -47,13 +47,7 @@ class Engine:
         request = job.request
         if isinstance(request, Probe):
             return probe()
-        if isinstance(request, Segment):
-            outputs = {name: Path(path) for name, path in request.outputs.items()}
-            return self._runs(job, request, [request.keep_ratio], [outputs])[0]
-        outputs_of = [_sweep_outputs(Path(request.folder), ratio) for ratio in request.keep_ratios]
-        if len({outputs["report"] for outputs in outputs_of}) < len(outputs_of):
-            raise InputError(f"keep ratios {list(request.keep_ratios)} name one twice: give each once")
-        return {"partial": False, "runs": self._runs(job, request, request.keep_ratios, outputs_of)}
+        return self._segment(job, request) if isinstance(request, Segment) else self._sweep(job, request)
 
     def clean_up(self) -> None:
         """Free what a failed or cancelled run has left behind; the model stays."""
@@ -69,10 +63,31 @@ class Engine:
         """Remove unfinished output files; for a process that ends before its run does."""
         discard_staged()
 
-    def _runs(
-        self, job: Job, request: Run, ratios: Sequence[float | None], outputs: Sequence[dict[str, Path]]
-    ) -> list[dict[str, Any]]:
+    def _segment(self, job: Job, request: Segment) -> dict[str, Any]:
+        """Segment once, and write the result."""
+        paths = {name: Path(path) for name, path in request.outputs.items()}
+        segmenter, prepared = self._prepare(job, request, [request.keep_ratio], [paths])
+        result = segmenter.run(prepared, request.keep_ratio, request.overlap, job.progress, job.cancelled)
+        return _write(job, request, result, paths)
+
+    def _sweep(self, job: Job, request: Sweep) -> dict[str, Any]:
         """Segment at every keep ratio, and write each result before the next run."""
+        check_tolerance(request.tolerance)
+        paths_of = {ratio: _sweep_outputs(Path(request.folder), ratio) for ratio in densest_first(request.keep_ratios)}
+        segmenter, prepared = self._prepare(job, request, list(paths_of), list(paths_of.values()))
+        runs: list[dict[str, Any]] = []
+        rows: list[SweepRow] = []
+        sweep = sweep_prepared(segmenter, prepared, request.keep_ratios, request.overlap, job.progress, job.cancelled)
+        for result, row in sweep:
+            runs.append(_write(job, request, result, paths_of[row.keep_ratio]))
+            rows.append(row)
+            job.partial_result(**runs[-1], **row.to_json())
+        return {"partial": False, "runs": runs, **summary(rows, request.tolerance)}
+
+    def _prepare(
+        self, job: Job, request: Run, ratios: Sequence[float | None], outputs: Sequence[dict[str, Path]]
+    ) -> tuple[Segmenter, Prepared]:
+        """The model and the images, ready to run; that the outputs can be written is checked first."""
         inputs = [Path(image) for image in request.images]
         for paths in outputs:
             check_result_paths(paths, inputs)
@@ -80,15 +95,7 @@ class Engine:
         prepared = segmenter.prepare(request.images, job.progress, job.cancelled)
         for warning in prepared.warnings:
             job.log("warning", warning)
-        progress = _Progress(job, len(ratios))
-        results: list[dict[str, Any]] = []
-        for ratio, paths in zip(ratios, outputs, strict=True):
-            result = segmenter.run(prepared, ratio, request.overlap, progress, job.cancelled)
-            progress.runs_done += 1
-            results.append(_write(job, request, result, paths))
-            if not isinstance(request, Segment):
-                job.partial_result(**results[-1])
-        return results
+        return segmenter, prepared
 
     def _load(self, job: Job, request: Run, ratios: Sequence[float | None]) -> Segmenter:
         """The request's model, loaded unless it is the last one and has not changed; bad arguments are told first."""
@@ -113,22 +120,6 @@ class Engine:
         job.progress("load model", 1, 1)
         job.log("info", f"model {bundle.name} loaded on {device} in {time.perf_counter() - began:.1f} s")
         return segmenter
-
-
-class _Progress:
-    """Counts the windows of several runs on one image as those of one."""
-
-    def __init__(self, job: Job, runs: int) -> None:
-        self.runs_done = 0
-        self._job = job
-        self._runs = runs
-        self._began = time.perf_counter()
-
-    def __call__(self, step: str, done: int, total: int, seconds_left: float | None) -> None:
-        done += self.runs_done * total
-        total *= self._runs
-        left = (time.perf_counter() - self._began) / done * (total - done) if done else None
-        self._job.progress(step, done, total, left)
 
 
 def _write(job: Job, request: Run, result: Result, paths: dict[str, Path]) -> dict[str, Any]:

@@ -70,11 +70,13 @@ class Sweep(Run):
     """Segment one image at several keep ratios.
 
     Args:
-        keep_ratios: in the order in which they run.
+        keep_ratios: in any order; the densest runs first.
+        tolerance: mean Dice with the densest run that the suggested keep ratio reaches.
         folder: that the results are written to.
     """
 
     keep_ratios: tuple[float, ...]
+    tolerance: float
     folder: str
 
 
@@ -151,6 +153,7 @@ _FIELDS: dict[str, dict[str, _Field]] = {
     "sweep": {
         **_RUN,
         "keep_ratios": _Field(_is_list_of(_is_number), "a list of at least one number"),
+        "tolerance": _Field(_is_number, "a number", required=False, default=0.98),
         "outputs": _Field(_is_folder, "an object with a path under folder"),
     },
     "cancel": {**_ID, "target": _Field(_is_integer, "the id of another request")},
