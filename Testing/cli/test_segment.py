@@ -271,7 +271,7 @@ def test_every_command_is_listed(capfd: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert end.value.code == 0
     listing = capfd.readouterr().out
-    for command in ("segment", "models", "import-checkpoint", "train", "export", "evaluate"):
+    for command in ("segment", "sweep", "models", "import-checkpoint", "train", "export", "evaluate"):
         assert re.search(rf"^ +{command}\b", listing, re.MULTILINE)
 
 

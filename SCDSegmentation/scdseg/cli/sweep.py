@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         from scdseg.cli.sweep_plot import plot
     except ModuleNotFoundError as error:
-        raise InputError(f"the plot of a sweep needs the package {error.name!r}: pip install 'scdseg[plot]'") from error
+        raise InputError(
+            "the plot of a sweep needs matplotlib: pip install matplotlib, or install scdseg with its extra [plot]"
+        ) from error
     from scdseg.cli.progress import progress_bar
     from scdseg.inference.sweep import densest_first, sweep
     from scdseg.volumes import check_outputs, staged, write_volume
