@@ -196,12 +196,14 @@ class SegmentationRun:
             if event["event"] == "progress":
                 self._onProgress(event["step"], int(event["done"]), int(event["total"]), event.get("seconds_left"))
             elif event["event"] == "error":
+                if event["code"] == "internal":
+                    self._worker.discard()  # after an error of the program a GPU may be unusable to this process
                 self._fail(SegmentationError(self._inWords(str(event["message"])), str(event["code"])))
             elif event["event"] == "result":
                 report = event["report"]
                 self._later(lambda: self._prepare(report))
         except (KeyError, TypeError, ValueError) as error:
-            self._worker.stop()
+            self._worker.discard()
             self._fail(
                 SegmentationError(
                     f"The segmentation process sent an event that cannot be understood ({error}) and was stopped: "

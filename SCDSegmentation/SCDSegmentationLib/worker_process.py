@@ -34,11 +34,10 @@ class WorkerProcess:
         event(dict): progress, result and error events of requests, as the worker sent them.
         log(str): a line for the log.
         failed(SegmentationError): the process ended, or sent what is not protocol; no more events will come.
-        started(): a process is up and has loaded its libraries.
     """
 
     def __init__(self, executable: str | None = None, arguments: list[str] | None = None) -> None:
-        self.event, self.log, self.failed, self.started = Signal(), Signal(), Signal(), Signal()
+        self.event, self.log, self.failed = Signal(), Signal(), Signal()
         self._executable = executable or pythonExecutable()
         self._arguments = arguments or ["-m", "scdseg.worker", "--parent", str(os.getpid())]
         self._process: qt.QProcess | None = None
@@ -108,6 +107,12 @@ class WorkerProcess:
             self._killTree(process)
             process.waitForFinished(_STOP_GRACE_MS)
 
+    def discard(self) -> None:
+        """End the process at once, without waiting, because it cannot be trusted any more. Emits nothing."""
+        process = self._detach()
+        if process is not None:
+            self._killTree(process)
+
     def _endIfStillOpen(self, process: qt.QProcess, requestId: int) -> None:
         if self._process is process and requestId in self._open:
             self._fail("The segmentation process did not stop in time and was ended.", "cancelled")
@@ -147,9 +152,10 @@ class WorkerProcess:
             self._pid = message.get("pid")
         elif kind == "loaded":
             self.log.emit(f"segmentation process ready after {message.get('seconds', 0):.1f} s")
-            self.started.emit()
         elif kind == "log":
             self.log.emit(f"{message.get('level', 'info')}: {message.get('text', '')}")
+        elif kind == "error" and message.get("id") is None:
+            self.log.emit(f"error: {message.get('message', '')}")
         else:
             if kind in ("result", "error") and not message.get("partial", False):
                 self._open.discard(message.get("id"))

@@ -86,6 +86,7 @@ MANNERS = {
     "never starts": "Its last words: libtorch is missing",
     "wrong event": "sent an event that cannot be understood ('report')",
     "wrong step": "sent an event that cannot be understood",
+    "internal error": "Internal error: device-side assert",
     "no files": "labels.nrrd cannot be read: press Apply to run again",
 }
 
