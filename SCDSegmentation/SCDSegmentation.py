@@ -71,7 +71,8 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self):
         """The user opened the module: show the state of the scene, and let the worker load its libraries."""
         self.panel.setParameters(self.logic.getParameterNode())
-        self.logic.probe()
+        if not self.panel.devices.known:
+            self.logic.probe()
 
     def exit(self):
         """The user left the module: what runs goes on."""
@@ -82,6 +83,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         slicer.app.disconnect("aboutToQuit()", self.logic.stopWorker)
         self.logic.stopWorker()
+        self.logic.unfollowLog()
         self.panel.setParameters(None)
 
     def onReload(self):
@@ -109,7 +111,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showParameters(self):
         if self.parent.isEntered:
-            self.panel.setParameters(self.logic.getParameterNode())
+            self.enter()
 
 
 class SCDSegmentationLogic(ScriptedLoadableModuleLogic, Segmentations):

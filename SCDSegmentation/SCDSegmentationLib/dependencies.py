@@ -42,7 +42,7 @@ class Dependency:
         return bool(slicer.packaging.pip_check(self.requirement))
 
 
-PYTORCH = Dependency("torch", "2.8", "200 MB, or 3 GB with CUDA", "the network")
+PYTORCH = Dependency("torch", "2.8", "200 MB, or 3 GB with CUDA", "the network; with torchvision and light-the-torch")
 PACKAGES = (
     Dependency("monai", "1.5.2", "2 MB", "resampling and decoder blocks"),
     Dependency("nibabel", "5.2", "3 MB", "orientation of volumes"),
@@ -122,10 +122,19 @@ def _requirePyTorchExtension() -> None:
 
 
 def _installPyTorch() -> None:
-    import PyTorchUtils
+    """Install the build that the PyTorch extension chooses for this computer's GPU and driver.
 
-    # The logic chooses the build for this computer's GPU and driver.
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(torchVersionRequirement=f">={PYTORCH.minimum}") is None:
+    Its ``installTorch`` would import torch into this process, which must stay free of it: on Windows a loaded library
+    can neither be updated nor removed. So this takes the two steps of it that install.
+    """
+    from PyTorchUtils import PyTorchUtilsLogic
+
+    if importlib.util.find_spec("light_the_torch") is None:
+        PyTorchUtilsLogic._installLightTheTorch()
+    arguments = PyTorchUtilsLogic._getPipInstallArguments(torchVersionRequirement=f">={PYTORCH.minimum}")
+    slicer.util.executePythonModule("light_the_torch", arguments)
+    importlib.invalidate_caches()
+    if not PYTORCH.satisfied:
         raise RuntimeError("the PyTorch extension installed nothing")
 
 

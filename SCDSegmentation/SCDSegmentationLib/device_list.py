@@ -19,6 +19,7 @@ class DeviceList:
 
     def __init__(self, comboBox: Any) -> None:
         self.selected = Signal()
+        self.known = False  # whether a probe has answered
         self._comboBox = comboBox
         self._name = "auto"
         self.show([])
@@ -26,6 +27,7 @@ class DeviceList:
 
     def show(self, devices: list[dict[str, Any]]) -> None:
         """List what a probe found: dictionaries with name, title, free_bytes, works and problem."""
+        self.known = bool(devices)
         wasBlocked = self._comboBox.blockSignals(True)
         self._comboBox.clear()
         self._comboBox.addItem("Automatic: the fastest that works", "auto")

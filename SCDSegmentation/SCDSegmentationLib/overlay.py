@@ -8,6 +8,7 @@ import qt
 import slicer
 
 from SCDSegmentationLib.parameters import BOTH, IMPORTANCE, SEGMENTS
+from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
 
 _LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 _SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -52,30 +53,59 @@ def showsImportance(shown: str) -> bool:
     return shown in (IMPORTANCE, BOTH)
 
 
+def showsSurfaces(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether the surfaces of all segments are there and visible."""
+    segments = [segmentation.GetSegmentation().GetSegment(i) for i in segmentation.GetSegmentation().GetSegmentIDs()]
+    made = all(segment.GetRepresentation(_SURFACE) is not None for segment in segments)
+    return made and bool(segmentation.GetDisplayNode().GetVisibility3D())
+
+
+def showVolume(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Put a volume into the background of the slice views, and fit them to it."""
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+
+
 def show(
-    volume: slicer.vtkMRMLScalarVolumeNode,
     segmentation: slicer.vtkMRMLSegmentationNode | None,
     importance: slicer.vtkMRMLScalarVolumeNode | None,
     shown: str,
     opacity: float,
-    fit: bool = False,
 ) -> None:
-    """Show a volume with what lies over it.
+    """Show results over the image.
 
     Args:
-        volume: in the background.
-        segmentation: shown with ``SEGMENTS`` and ``BOTH``.
-        importance: in the foreground with ``IMPORTANCE`` and ``BOTH``.
+        segmentation: shown in the slices with ``SEGMENTS`` and ``BOTH``.
+        importance: in the foreground with ``IMPORTANCE`` and ``BOTH``; a foreground that is no token map stays else.
         shown: one of the choices in :mod:`SCDSegmentationLib.parameters`.
         opacity: of the importance, 0…1.
-        fit: whether the views are fit to the volume.
     """
-    foreground = importance if importance is not None and showsImportance(shown) else None
-    slicer.util.setSliceViewerLayers(
-        background=volume, foreground=foreground, foregroundOpacity=opacity if foreground else 0.0, fit=fit
-    )
+    if importance is not None and showsImportance(shown):
+        slicer.util.setSliceViewerLayers(foreground=importance, foregroundOpacity=opacity)
+    else:
+        _clearForeground()
     if segmentation is not None and segmentation.GetDisplayNode() is not None:
         segmentation.GetDisplayNode().SetVisibility2D(shown in (SEGMENTS, BOTH))
+
+
+def hide(
+    segmentation: slicer.vtkMRMLSegmentationNode | None, importance: slicer.vtkMRMLScalarVolumeNode | None
+) -> None:
+    """Take results off all views, because those of another volume are shown."""
+    if segmentation is not None and segmentation.GetDisplayNode() is not None:
+        segmentation.GetDisplayNode().SetVisibility2D(False)
+        segmentation.GetDisplayNode().SetVisibility3D(False)
+    if importance is not None and importance.GetDisplayNode() is not None:
+        setLegend(importance, False)
+    _clearForeground()
+
+
+def _clearForeground() -> None:
+    """Empty the foreground of the views that show a token map there; what else the user put there stays."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+        if foreground is not None and foreground.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+            composite.SetForegroundVolumeID(None)
+            composite.SetForegroundOpacity(0.0)
 
 
 class SurfaceBuilder:
@@ -98,6 +128,10 @@ class SurfaceBuilder:
         self.stop()
         if segmentation.GetDisplayNode() is not None:
             segmentation.GetDisplayNode().SetVisibility3D(False)
+
+    def isMaking(self, segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
+        """Whether the surfaces of a segmentation are being made."""
+        return self._segmentation is segmentation
 
     def stop(self) -> None:
         """Make no more surfaces."""

@@ -12,74 +12,78 @@ from SCDSegmentationLib.results import Results
 
 
 class OverlayControl:
-    """Follows the parameters and shows or hides segments, importance, legend and surfaces.
+    """Follows the parameters: shows the selected volume and its results, and hides those of the one before."""
 
-    Args:
-        ui: the widgets by name.
-    """
-
-    def __init__(self, ui: Any) -> None:
-        self._ui = ui
+    def __init__(self) -> None:
         self._parameters: SCDSegmentationParameters | None = None
         self._tag: int | None = None
         self._surfaces = overlay.SurfaceBuilder()
         self._applied: tuple[Any, ...] = ()
-        self._surfacesOf: tuple[str | None, bool] = (None, False)
+        self._volumeId: str | None = None
+        self._resultIds: tuple[str | None, str | None] = (None, None)
 
     def setParameters(self, parameters: SCDSegmentationParameters | None) -> None:
         """Follow these parameters; None: none."""
         if self._parameters is not None:
             self._parameters.RemoveObserver(self._tag)
         self._parameters = parameters
-        if parameters is not None:
-            self._applied = self._state()
-            self._surfacesOf = self._surfaceState()
-            self._tag = parameters.AddObserver("ModifiedEvent", lambda caller, event: self._update())
-        else:
-            self._surfaces.stop()
+        if parameters is None:
+            return
+        self._tag = parameters.AddObserver("ModifiedEvent", lambda caller, event: self._update())
+        self._volumeId = _id(parameters.inputVolume)
+        self._resultIds = (_id(parameters.segmentation), _id(parameters.importance))
+        self._applied = self._state()
+        self._showSurfaces()
 
     def showResults(
         self, volume: slicer.vtkMRMLScalarVolumeNode, results: Results, parameters: SCDSegmentationParameters
     ) -> None:
         """Show a new result as the parameters say."""
-        overlay.prepareImportanceDisplay(results.importance)
-        _apply(volume, results.segmentation, results.importance, parameters, fit=True)
+        overlay.showVolume(volume)
+        _apply(results.segmentation, results.importance, parameters)
         if parameters.show3D:
             self._surfaces.show(results.segmentation)
-        if parameters is self._parameters:
-            self._applied, self._surfacesOf = self._state(), self._surfaceState()
 
     def _state(self) -> tuple[Any, ...]:
         """What the slice views depend on."""
         p = self._parameters
-        return (*(_id(node) for node in (p.segmentation, p.importance)), p.shown, p.opacity, p.threshold, p.legend)
-
-    def _surfaceState(self) -> tuple[str | None, bool]:
-        return _id(self._parameters.segmentation), self._parameters.show3D
+        return (_id(p.segmentation), _id(p.importance), p.shown, p.opacity, p.threshold, p.legend, p.show3D)
 
     def _update(self) -> None:
         if slicer.mrmlScene.IsImporting():
             return
-        state, surfaces = self._state(), self._surfaceState()
-        parameters = self._parameters
+        state, parameters = self._state(), self._parameters
+        volumeId, resultIds = _id(parameters.inputVolume), state[:2]
+        if resultIds != self._resultIds:
+            before = [slicer.mrmlScene.GetNodeByID(nodeId or "") for nodeId in self._resultIds]
+            self._resultIds = resultIds
+            overlay.hide(*(None if _id(node) in resultIds else node for node in before))
+        if volumeId != self._volumeId:
+            self._volumeId = volumeId
+            if parameters.inputVolume is not None:
+                overlay.showVolume(parameters.inputVolume)
         if state != self._applied:
-            self._applied = state
-            if parameters.inputVolume is not None and (parameters.segmentation or parameters.importance):
-                _apply(parameters.inputVolume, parameters.segmentation, parameters.importance, parameters, fit=False)
-        if surfaces != self._surfacesOf:
-            self._surfacesOf = surfaces
-            if parameters.segmentation is not None:
-                (self._surfaces.show if parameters.show3D else self._surfaces.hide)(parameters.segmentation)
+            surfacesShown, self._applied = self._applied[-1], state
+            _apply(parameters.segmentation, parameters.importance, parameters)
+            self._showSurfaces()
+            if surfacesShown and not parameters.show3D and parameters.segmentation is not None:
+                self._surfaces.hide(parameters.segmentation)
+
+    def _showSurfaces(self) -> None:
+        """Show surfaces if the parameters say so; those that are being made already go on."""
+        segmentation = self._parameters.segmentation
+        if segmentation is None or segmentation.GetDisplayNode() is None or not self._parameters.show3D:
+            return
+        if not overlay.showsSurfaces(segmentation) and not self._surfaces.isMaking(segmentation):
+            self._surfaces.show(segmentation)
 
 
 def _apply(
-    volume: slicer.vtkMRMLScalarVolumeNode,
     segmentation: slicer.vtkMRMLSegmentationNode | None,
     importance: slicer.vtkMRMLScalarVolumeNode | None,
     parameters: SCDSegmentationParameters,
-    fit: bool,
 ) -> None:
-    overlay.show(volume, segmentation, importance, parameters.shown, parameters.opacity, fit)
+    overlay.show(segmentation, importance, parameters.shown, parameters.opacity)
     if importance is not None and importance.GetDisplayNode() is not None:
         overlay.setThreshold(importance, parameters.threshold)
         overlay.setLegend(importance, parameters.legend and overlay.showsImportance(parameters.shown))

@@ -16,9 +16,10 @@ from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.progress_view import ProgressView
-from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, TOKEN_MAP_ATTRIBUTE, Results
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
 from SCDSegmentationLib.run import Request, inputProblem
 from SCDSegmentationLib.segmentations import Segmentations
+from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
 
 _VOLUMES = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
 
@@ -44,12 +45,11 @@ class Panel:
         self.progress = ProgressView(ui)
         self.models = ModelList(ui)
         self.devices = DeviceList(ui.deviceComboBox)
-        self.overlay = OverlayControl(ui)
+        self.overlay = OverlayControl()
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
+        self._problems: list[str] = []
         self._connect()
-        for problem in self.models.problems:
-            self.progress.log(problem)
 
     @property
     def model(self) -> Model | None:
@@ -65,11 +65,11 @@ class Panel:
         self.overlay.setParameters(parameters)
         if parameters is None:
             return
-        self.models.refresh()
+        self._refreshModels()
         self._guiTag = parameters.connectGui(self.ui)
         self._observerTag = parameters.AddObserver("ModifiedEvent", lambda caller, event: self._onParametersModified())
         if parameters.inputVolume is None:
-            parameters.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            parameters.inputVolume = next(iter(_images()), None)
         self._shownVolume = _nodeId(parameters.inputVolume)
         self.models.select(parameters.model)
         self._showModel()
@@ -82,11 +82,19 @@ class Panel:
             self.logic.cancel("The input volume was deleted, so the segmentation was cancelled.")
         self._showReadiness()
 
+    def _refreshModels(self) -> None:
+        self.models.refresh()
+        for problem in self.models.problems:
+            if problem not in self._problems:
+                self.progress.log(problem)
+        self._problems = self.models.problems
+
     def _connect(self) -> None:
         ui = self.ui
         self.models.selected.connect(self._onModelSelected)
         self.devices.selected.connect(self._onDeviceSelected)
         self.logic.log.connect(self.progress.log)
+        self.logic.followLog()
         self.logic.devices.connect(self.devices.show)
         ui.applyButton.clicked.connect(self.onApply)
         ui.sampleDataButton.clicked.connect(self._onSampleData)
@@ -97,8 +105,8 @@ class Panel:
     def onApply(self) -> None:
         """Start, or cancel what is running."""
         if self.logic.run is not None:
-            self.ui.applyButton.setEnabled(False)
             self.logic.cancel()
+            self._showReadiness()
             return
         parameters = self.parameters
         try:
@@ -134,6 +142,8 @@ class Panel:
             with slicer.util.NodeModify(parameters):
                 parameters.segmentation, parameters.importance = results.segmentation, results.importance
         self.overlay.showResults(volume, results, parameters)
+        if not self.devices.known:
+            self.logic.probe()  # packages that were missing are there now
         for warning in results.report["warnings"]:
             self.progress.log(f"warning: {warning}")
         self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
@@ -219,7 +229,8 @@ class Panel:
             self.parameters.device = name
 
     def _onSampleData(self) -> None:
-        volume = slicer.mrmlScene.GetFirstNodeByName(sample_data.NAME) or sample_data.load()
+        loaded = [volume for volume in _images() if volume.GetName() == sample_data.NAME]
+        volume = loaded[0] if loaded else sample_data.load()
         if self.parameters is not None:
             self.parameters.inputVolume = volume
 
@@ -240,14 +251,25 @@ class Panel:
         """Apply or Cancel, and in the tool tip what is still missing."""
         button = self.ui.applyButton
         if self.logic.run is not None:
-            button.setText("Cancel")
-            button.setEnabled(True)
+            cancelling = self.logic.run.cancelling
+            button.setText("Cancelling …" if cancelling else "Cancel")
+            button.setEnabled(not cancelling)
             button.setToolTip("Stop the segmentation; the scene stays as it was.")
             return
         missing = self._missing()
         button.setText("Apply")
         button.setEnabled(missing is None)
         button.setToolTip(missing or "Segment the volume.")
+
+
+def _images() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scene's images: no label maps, which are scalar volumes too, and no token maps."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [
+        volume
+        for volume in volumes
+        if volume.GetClassName() == "vtkMRMLScalarVolumeNode" and not volume.GetAttribute(TOKEN_MAP_ATTRIBUTE)
+    ]
 
 
 def _nodeId(node: slicer.vtkMRMLNode | None) -> str | None:

@@ -6,7 +6,6 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 SEGMENTS, IMPORTANCE, BOTH, NOTHING = "Segments", "Importance", "Segments and importance", "Image only"
-PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @parameterNodeWrapper

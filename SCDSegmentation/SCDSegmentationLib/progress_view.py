@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 _STEPS = {
-    "export": "Reading the volume",
     "load model": "Loading the model",
     "read": "Reading the volume",
     "preprocess": "Preparing the volume",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
-from SCDSegmentationLib.volume_files import matrixOf, readVolume
+from SCDSegmentationLib.overlay import prepareImportanceDisplay
+from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, matrixOf, readVolume
 
 REPORT_ATTRIBUTE = "SCDSegmentation.Report"
 IMPORTANCE_REFERENCE = "SCDSegmentation.importance"
-TOKEN_MAP_ATTRIBUTE = "SCDSegmentation.TokenMap"
 
 
 @dataclass(frozen=True)
@@ -38,39 +38,41 @@ class Results:
 
 
 class PreparedResults:
-    """A result read from files, ready to be put into the scene at once.
+    """A result that is read from files aside, and put into the scene at once.
 
     Args:
         volumeNode: the input whose grid the labels have.
         model: whose labels they are.
-        labels: file of the label map.
-        importance: file of the importance map.
         report: of the run.
-
-    Raises:
-        SegmentationError: a file is missing or damaged, or the labels do not have the volume's grid.
     """
 
-    def __init__(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        model: Model,
-        labels: Path,
-        importance: Path,
-        report: dict[str, Any],
-    ) -> None:
+    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, model: Model, report: dict[str, Any]) -> None:
         self.volumeNode = volumeNode
         self.model = model
         self.report = report
-        voxels, _ = readVolume(labels)
-        if voxels.shape[::-1] != volumeNode.GetImageData().GetDimensions():
+        self._segments: list[slicer.vtkSegment] = []
+
+    def read(self, labels: Path, importance: Path) -> Iterator[None]:
+        """Read the files; yields between pieces of work, so that the event loop can have its turns.
+
+        Raises:
+            SegmentationError: a file is missing or damaged, or the labels do not have the volume's grid any more.
+        """
+        voxels, matrix = readVolume(labels)
+        yield
+        changed = voxels.shape[::-1] != self.volumeNode.GetImageData().GetDimensions()
+        if changed or not np.allclose(matrix, matrixOf(self.volumeNode), atol=1e-3):
             raise SegmentationError(
-                f"The volume '{volumeNode.GetName()}' changed its size during the run: press Apply to run again.",
-                "input",
+                f"The volume '{self.volumeNode.GetName()}' changed its geometry during the run: press Apply again."
             )
+        first = (0, 0, 0)
+        for axis in range(3):
+            voxels, first = _cropped(voxels, first, axis)
+            yield
+        found = {label["value"] for label in self.report["labels"] if label["voxels"]}
+        wanted = [label for label in self.model.labels if label.value in found]
+        self._segments = _segments(voxels, first, matrixOf(self.volumeNode), wanted)
         self._importance, self._importanceMatrix = readVolume(importance)
-        found = {label["value"] for label in report["labels"] if label["voxels"]}
-        self._segments = _segments(voxels, matrixOf(volumeNode), [la for la in model.labels if la.value in found])
 
     def commit(
         self,
@@ -78,17 +80,30 @@ class PreparedResults:
         importanceNode: slicer.vtkMRMLScalarVolumeNode | None,
     ) -> Results:
         """Put the result into the scene: into these nodes, replacing what they held, or into new ones."""
-        segmentation = self._commitSegmentation(segmentationNode)
-        importance = self._commitImportance(importanceNode)
-        segmentation.SetNodeReferenceID(IMPORTANCE_REFERENCE, importance.GetID())
-        segmentation.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
-        for node in (segmentation, importance):
-            self._placeLikeVolume(node)
-        return Results(segmentation, importance, self.report)
+        made: list[slicer.vtkMRMLNode] = []
+        try:
+            if importanceNode is None:
+                importanceNode = self._add("vtkMRMLScalarVolumeNode", "token importance", made)
+            if segmentationNode is None:
+                segmentationNode = self._add("vtkMRMLSegmentationNode", "segmentation", made)
+            self._commitImportance(importanceNode)
+            self._commitSegmentation(segmentationNode)
+            segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, importanceNode.GetID())
+            segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
+            for node in (segmentationNode, importanceNode):
+                self._placeLikeVolume(node)
+        except BaseException:
+            for node in made:
+                slicer.mrmlScene.RemoveNode(node)
+            raise
+        return Results(segmentationNode, importanceNode, self.report)
 
-    def _commitSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> slicer.vtkMRMLSegmentationNode:
-        if node is None:
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._name("segmentation"))
+    def _add(self, className: str, what: str, made: list[slicer.vtkMRMLNode]) -> slicer.vtkMRMLNode:
+        name = slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} {what}")
+        made.append(slicer.mrmlScene.AddNewNodeByClass(className, name))
+        return made[-1]
+
+    def _commitSegmentation(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
         with slicer.util.NodeModify(node):
@@ -108,19 +123,13 @@ class PreparedResults:
                 node.GetDisplayNode().SetSegmentVisibility3D(segmentId, value in solid)
             node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
             node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self.volumeNode.GetID())
-        return node
 
-    def _commitImportance(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> slicer.vtkMRMLScalarVolumeNode:
-        if node is None:
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", self._name("token importance"))
+    def _commitImportance(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         with slicer.util.NodeModify(node):
             slicer.util.updateVolumeFromArray(node, self._importance.astype(np.float32))
             node.SetAttribute(TOKEN_MAP_ATTRIBUTE, "importance")
             node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._importanceMatrix))
-        return node
-
-    def _name(self, what: str) -> str:
-        return slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} {what}")
+        prepareImportanceDisplay(node)
 
     def _placeLikeVolume(self, node: slicer.vtkMRMLTransformableNode) -> None:
         """Under the volume's transform, whatever kind it is, and beside it in the subject hierarchy."""
@@ -130,13 +139,32 @@ class PreparedResults:
         hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
 
 
-def _segments(voxels: np.ndarray, ijkToRas: np.ndarray, labels: Sequence[Label]) -> list[slicer.vtkSegment]:
-    """One segment a label, all of them in one shared label map, as Slicer's own import makes them."""
+def _cropped(voxels: np.ndarray, first: tuple[int, int, int], axis: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Voxels (K, J, I) without the empty rows at both ends of an axis, and the index of the first voxel left."""
+    others = tuple(other for other in range(3) if other != axis)
+    rows = np.flatnonzero(voxels.any(axis=others))
+    low, high = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+    kept = tuple(slice(low, high) if each == axis else slice(None) for each in range(3))
+    moved = tuple(start + low if each == axis else start for each, start in enumerate(first))
+    return voxels[kept], moved
+
+
+def _segments(
+    voxels: np.ndarray, first: tuple[int, int, int], ijkToRas: np.ndarray, labels: Sequence[Label]
+) -> list[slicer.vtkSegment]:
+    """One segment a label, all of them in one shared label map, as Slicer's own import makes them.
+
+    Args:
+        voxels: (K, J, I) label values of a part of the volume.
+        first: index (k, j, i) in the volume of the part's first voxel.
+        ijkToRas: of the volume.
+        labels: that occur.
+    """
     image = slicer.vtkOrientedImageData()
-    (k0, k1), (j0, j1), (i0, i1) = (_occupied(voxels.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
-    cropped = np.ascontiguousarray(voxels[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1], dtype=np.uint8)
-    image.SetExtent(i0, i1, j0, j1, k0, k1)
-    image.GetPointData().SetScalars(numpy_to_vtk(cropped.reshape(-1), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
+    extent = [(start, start + size - 1) for start, size in zip(first, voxels.shape, strict=True)]
+    image.SetExtent(*extent[2], *extent[1], *extent[0])
+    flat = np.ascontiguousarray(voxels, dtype=np.uint8).reshape(-1)
+    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToRas))
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segments = []
@@ -149,9 +177,3 @@ def _segments(voxels: np.ndarray, ijkToRas: np.ndarray, labels: Sequence[Label])
         segment.AddRepresentation(name, image)
         segments.append(segment)
     return segments
-
-
-def _occupied(rows: np.ndarray) -> tuple[int, int]:
-    """First and last row that holds a label."""
-    index = np.flatnonzero(rows)
-    return (int(index[0]), int(index[-1])) if len(index) else (0, -1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.volume_files import VolumeWriter, volumeBytes, volumeProblem
 from SCDSegmentationLib.worker_process import WorkerProcess
 
-_FOLDER_PREFIX = "SCDSegmentation-"
+_FOLDER_PREFIX = "scdseg-run-"
 _FORGOTTEN_SECONDS = 24 * 3600
+_DONE = object()
 _CANCELLED = "The segmentation was cancelled; the scene is as it was."
 
 
@@ -49,9 +51,19 @@ class Request:
     segmentation: slicer.vtkMRMLSegmentationNode | None = None
     importance: slicer.vtkMRMLScalarVolumeNode | None = None
 
-    def problem(self) -> str | None:
-        """What is still missing or wrong, as a sentence that says what to do; None if it can run."""
-        return inputProblem(self.volumes, self.model) or self._outputProblem()
+    def check(self) -> None:
+        """Check what can be checked before any work.
+
+        Raises:
+            SegmentationError: something is missing or wrong.
+        """
+        problem = inputProblem(self.volumes, self.model) or self._outputProblem()
+        if problem:
+            raise SegmentationError(problem)
+        if not self.model.path.is_dir():
+            raise SegmentationError(
+                f"The model '{self.model.title}' is no longer there ({self.model.path}): choose another model.", "model"
+            )
 
     def _outputProblem(self) -> str | None:
         if self.importance is not None and self.importance in self.volumes:
@@ -89,14 +101,7 @@ class SegmentationRun:
     """
 
     def __init__(self, request: Request, worker: WorkerProcess) -> None:
-        problem = request.problem()
-        if problem:
-            raise SegmentationError(problem)
-        if not request.model.path.is_dir():
-            raise SegmentationError(
-                f"The model '{request.model.title}' is no longer there ({request.model.path}): choose another model.",
-                "model",
-            )
+        request.check()
         self.progress, self.finished, self.failed = Signal(), Signal(), Signal()
         self.request = request
         self.seconds: dict[str, float] = {}
@@ -108,11 +113,16 @@ class SegmentationRun:
         self._images = [self._folder / f"input_{number}.nrrd" for number in range(len(request.volumes))]
         self._writers: list[VolumeWriter] = []
         self._began = time.perf_counter()
+        self._worker.event.connect(self._onEvent)
+        self._worker.failed.connect(self._fail)
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the run was asked to stop and has not ended yet."""
+        return self._cancelReason is not None and not self._ended
 
     def start(self) -> None:
         """Begin; everything else happens in the event loop."""
-        self._worker.event.connect(self._onEvent)
-        self._worker.failed.connect(self._fail)
         try:
             self._worker.start()
             self._writers = [
@@ -132,10 +142,6 @@ class SegmentationRun:
             self._fail(SegmentationError(reason, "cancelled"))
         else:
             self._worker.cancel(self._requestId)
-
-    def abandon(self) -> None:
-        """Stop at once, without waiting for the worker, which has been stopped."""
-        self._fail(SegmentationError(_CANCELLED, "cancelled"))
 
     def _later(self, step: Any) -> None:
         """Go on after the event loop has had its turn."""
@@ -193,29 +199,45 @@ class SegmentationRun:
         if self._ended or event.get("id") != self._requestId or self._requestId is None:
             return
         try:
-            if event["event"] == "progress":
-                self._onProgress(event["step"], int(event["done"]), int(event["total"]), event.get("seconds_left"))
-            elif event["event"] == "error":
-                if event["code"] == "internal":
-                    self._worker.discard()  # after an error of the program a GPU may be unusable to this process
-                self._fail(SegmentationError(self._inWords(str(event["message"])), str(event["code"])))
-            elif event["event"] == "result":
-                report = event["report"]
-                self._later(lambda: self._prepare(report))
+            handle = self._understand(event)
         except (KeyError, TypeError, ValueError) as error:
+            self._end()
             self._worker.discard()
-            self._fail(
+            self.failed.emit(
                 SegmentationError(
                     f"The segmentation process sent an event that cannot be understood ({error}) and was stopped: "
                     "press Apply to start it again.",
                     "worker",
                 )
             )
+            return
+        handle()
+
+    def _understand(self, event: dict[str, Any]) -> Callable[[], None]:
+        """What an event asks for.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not as the protocol has it.
+        """
+        if event["event"] == "progress":
+            step, done, total, left = str(event["step"]), int(event["done"]), int(event["total"]), event["seconds_left"]
+            return lambda: self._onProgress(step, done, total, left)
+        if event["event"] == "error":
+            error = SegmentationError(self._inWords(str(event["message"])), str(event["code"]))
+            return lambda: self._onError(error)
+        report = dict(event["report"])
+        return lambda: self._later(lambda: self._read(report))
+
+    def _onError(self, error: SegmentationError) -> None:
+        self._fail(error)
+        if error.code == "internal":
+            self._worker.discard()  # after an error of the program a GPU may be unusable to this process
 
     def _onProgress(self, step: str, done: int, total: int, secondsLeft: float | None) -> None:
         if step == "windows" and "first window" not in self.seconds:
             self.seconds["first window"] = time.perf_counter() - self._began
-        self.progress.emit(step, done, total, secondsLeft)
+        if self._cancelReason is None:
+            self.progress.emit(step, done, total, secondsLeft)
 
     def _inWords(self, message: str) -> str:
         """The worker's message with the user's names in place of the temporary files'."""
@@ -224,10 +246,17 @@ class SegmentationRun:
             message = message.replace(str(path), f"volume '{name}'")
         return message[:1].upper() + message[1:]
 
-    def _prepare(self, report: dict[str, Any]) -> None:
-        labels, importance = self._folder / "labels.nrrd", self._folder / "importance.nrrd"
-        results = PreparedResults(self.request.volumes[0], self.request.model, labels, importance, report)
-        self._later(lambda: self._commit(results))
+    def _read(self, report: dict[str, Any]) -> None:
+        prepared = PreparedResults(self.request.volumes[0], self.request.model, report)
+        files = self._folder / "labels.nrrd", self._folder / "importance.nrrd"
+        self._prepare(prepared, prepared.read(*files))
+
+    def _prepare(self, prepared: PreparedResults, pieces: Iterator[None]) -> None:
+        """One piece of reading a turn of the event loop; then the scene."""
+        if next(pieces, _DONE) is _DONE:
+            self._later(lambda: self._commit(prepared))
+        else:
+            self._later(lambda: self._prepare(prepared, pieces))
 
     def _commit(self, prepared: PreparedResults) -> None:
         segmentation, importance = self.request.segmentation, self.request.importance
@@ -254,14 +283,27 @@ class SegmentationRun:
         self._worker.failed.disconnect(self._fail)
         for writer in self._writers:
             writer.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _removeFolder(self._folder)
+
+
+def _removeFolder(folder: Path, tries: int = 5) -> None:
+    """Remove a run's folder; on Windows not before a worker that is just ending has let go of its files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if tries and folder.exists():
+        qt.QTimer.singleShot(1000, lambda: _removeFolder(folder, tries - 1))
 
 
 def _removeForgotten(parent: Path) -> None:
-    """Remove the folders of runs that ended with a crash of the application; no run takes a day."""
+    """Remove the folders of runs that ended with a crash of the application; no run takes a day.
+
+    Only what is surely a run's: its name begins as theirs do and it holds nothing but their files.
+    """
     for folder in parent.glob(f"{_FOLDER_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            names = [path.name for path in folder.iterdir()]
+            old = time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS
+            if old and all(name.lstrip(".").endswith(".nrrd") for name in names):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _temporaryFolder(request: Request) -> Path:

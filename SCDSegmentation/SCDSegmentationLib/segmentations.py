@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import qt
 import slicer
 
 from SCDSegmentationLib import dependencies
@@ -32,10 +33,20 @@ class Segmentations:
     def __init__(self, worker: WorkerProcess | None = None) -> None:
         self.log, self.devices = Signal(), Signal()
         self.worker = worker or sharedWorker()
-        self.worker.log.connect(self.log.emit)
-        self.worker.event.connect(self._onEvent)
-        self.run: SegmentationRun | None = None
         self._probeId: int | None = None
+
+    @property
+    def run(self) -> SegmentationRun | None:
+        """What runs in the worker now, whoever started it."""
+        return self.worker.run
+
+    def followLog(self) -> None:
+        """Hand on what the worker writes into the log, until :meth:`unfollowLog`."""
+        self.worker.log.connect(self.log.emit)
+
+    def unfollowLog(self) -> None:
+        """Hand on the worker's log no more."""
+        self.worker.log.disconnect(self.log.emit)
 
     def findModel(self, name: str) -> Model:
         """The model of a name or in a folder.
@@ -91,9 +102,12 @@ class Segmentations:
             SegmentationError: see :meth:`start`; also whatever ends the run.
         """
         ended: list[Results | SegmentationError] = []
-        self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options)
-        while not ended:
-            slicer.app.processEvents()
+        run = self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options)
+        if not ended:
+            loop = qt.QEventLoop()
+            for signal in (run.finished, run.failed):
+                signal.connect(lambda _: loop.quit())
+            loop.exec_()
         if isinstance(ended[0], SegmentationError):
             raise ended[0]
         return ended[0]
@@ -135,11 +149,12 @@ class Segmentations:
             raise SegmentationError(
                 "A segmentation is running: wait for it, or cancel it, before starting another.", "busy"
             )
+        request.check()
         dependencies.ensure()
         run = SegmentationRun(request, self.worker)
-        self.run = run
-        run.finished.connect(lambda results: self._onEnd(run))
-        run.failed.connect(lambda error: self._onEnd(run))
+        self.worker.run = run
+        run.finished.connect(lambda results: self._onEnd())
+        run.failed.connect(lambda error: self._onEnd())
         return run
 
     def cancel(self, *reason: str) -> None:
@@ -151,28 +166,33 @@ class Segmentations:
         """Ask the worker what it can compute on; the answer comes as ``devices``. Nothing happens during a run, nor
         while packages are missing.
         """
-        if self.run is None and not dependencies.missing():
+        if self.run is None and self._probeId is None and not dependencies.missing():
+            self.worker.event.connect(self._onEvent)
+            self.worker.failed.connect(self._onProbeEnd)
             self._probeId = self.worker.request("probe")
 
     def restartWorker(self) -> None:
-        """End the worker, and what is running with it, and start another."""
-        self.stopWorker()
+        """End the worker at once, and what is running in it, and start another."""
+        self.worker.discard()
         self.probe()
 
     def stopWorker(self) -> None:
-        """End the worker and what is running; no process and no file is left."""
+        """End the worker and what is running in it, and wait until it is gone; no process and no file is left."""
         self.worker.stop()
-        if self.run is not None:
-            self.run.abandon()
 
-    def _onEnd(self, run: SegmentationRun) -> None:
-        if self.run is run:
-            self.run = None
+    def _onEnd(self) -> None:
+        self.worker.run = None
+
+    def _onProbeEnd(self, *_: SegmentationError) -> None:
+        self._probeId = None
+        self.worker.event.disconnect(self._onEvent)
+        self.worker.failed.disconnect(self._onProbeEnd)
 
     def _onEvent(self, event: dict[str, Any]) -> None:
-        if event.get("id") != self._probeId or self._probeId is None:
+        if event.get("id") != self._probeId or event["event"] not in ("result", "error"):
             return
+        self._onProbeEnd()
         if event["event"] == "result":
             self.devices.emit(list(event.get("devices", [])))
-        elif event["event"] == "error":
+        else:
             self.log.emit(str(event.get("message")))

@@ -16,6 +16,7 @@ import vtk
 
 from SCDSegmentationLib.errors import SegmentationError
 
+TOKEN_MAP_ATTRIBUTE = "SCDSegmentation.TokenMap"
 CHUNK_BYTES = 4 * 1024 * 1024
 _NRRD_TYPES = {
     "int8": "int8", "uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": "int32", "uint32": "uint32",
@@ -36,6 +37,8 @@ def volumeProblem(volumeNode: slicer.vtkMRMLVolumeNode | None) -> str | None:
     if volumeNode is None or volumeNode.GetScene() is None:
         return "Select an input volume."
     name = volumeNode.GetName()
+    if volumeNode.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+        return f"The volume '{name}' is a map of token importance: select an image."
     image = volumeNode.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or image.GetNumberOfPoints() == 0:
         return f"The volume '{name}' has no image data: load it again or select another volume."

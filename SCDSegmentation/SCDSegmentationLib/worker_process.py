@@ -25,6 +25,7 @@ _MAX_LINE_BYTES = 16 * 1024 * 1024
 _CANCEL_GRACE_MS = 700
 _STOP_GRACE_MS = 2000
 _LAST_LINES = 5
+_STOPPED = "The segmentation process was stopped, and what was running in it was cancelled."
 
 
 class WorkerProcess:
@@ -33,7 +34,8 @@ class WorkerProcess:
     Signals:
         event(dict): progress, result and error events of requests, as the worker sent them.
         log(str): a line for the log.
-        failed(SegmentationError): the process ended, or sent what is not protocol; no more events will come.
+        failed(SegmentationError): the process ended, was ended, or sent what is not protocol; no more events will
+            come.
     """
 
     def __init__(self, executable: str | None = None, arguments: list[str] | None = None) -> None:
@@ -46,7 +48,9 @@ class WorkerProcess:
         self._open: set[int] = set()  # requests that have had neither result nor error
         self._received = b""
         self._ready = False
+        self._errorText = b""
         self._errorLines: list[str] = []
+        self.run: Any = None  # what runs in it now; set by who started it
 
     @property
     def running(self) -> bool:
@@ -73,7 +77,8 @@ class WorkerProcess:
         process.readyReadStandardError.connect(self._onErrorOutput)
         process.finished.connect(self._onFinished)
         process.errorOccurred.connect(self._onProcessError)
-        self._received, self._ready, self._errorLines, self._pid = b"", False, [], None
+        self._received, self._errorText, self._errorLines = b"", b"", []
+        self._ready, self._pid = False, None
         self._process = process
         process.start(self._executable, self._arguments)
 
@@ -98,7 +103,7 @@ class WorkerProcess:
         qt.QTimer.singleShot(_CANCEL_GRACE_MS, lambda: self._endIfStillOpen(process, requestId))
 
     def stop(self) -> None:
-        """End the process and wait until it is gone: politely first, then by force. Emits nothing."""
+        """End the process and wait until it is gone: politely first, then by force. Ends what runs in it."""
         process = self._detach()
         if process is None:
             return
@@ -106,12 +111,11 @@ class WorkerProcess:
         if not process.waitForFinished(_STOP_GRACE_MS):
             self._killTree(process)
             process.waitForFinished(_STOP_GRACE_MS)
+        self.failed.emit(SegmentationError(_STOPPED, "cancelled"))
 
     def discard(self) -> None:
-        """End the process at once, without waiting, because it cannot be trusted any more. Emits nothing."""
-        process = self._detach()
-        if process is not None:
-            self._killTree(process)
+        """End the process at once, without waiting. Ends what runs in it."""
+        self._fail(_STOPPED, "cancelled")
 
     def _endIfStillOpen(self, process: qt.QProcess, requestId: int) -> None:
         if self._process is process and requestId in self._open:
@@ -164,8 +168,9 @@ class WorkerProcess:
     def _onErrorOutput(self) -> None:
         if self._process is None:
             return
-        text = self._process.readAllStandardError().data().decode("utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
+        self._errorText += self._process.readAllStandardError().data()
+        *complete, self._errorText = self._errorText.split(b"\n")
+        lines = [line.decode("utf-8", errors="replace").rstrip() for line in complete if line.strip()]
         self._errorLines = (self._errorLines + lines)[-_LAST_LINES:]
         for line in lines:
             self.log.emit(line)
@@ -178,6 +183,7 @@ class WorkerProcess:
         if self._process is None:
             return
         self._onOutput()
+        self._errorText += b"\n"  # the last line may have had no end
         self._onErrorOutput()
         last = f" Its last words: {self._errorLines[-1]}" if self._errorLines else ""
         self._fail(
@@ -213,6 +219,8 @@ class WorkerProcess:
     def _killTree(self, process: qt.QProcess) -> None:
         """End Python itself and the launcher that Slicer puts before it; killing only that would orphan Python."""
         if process.state() == qt.QProcess.NotRunning:
+            # This may be called from the process's own signal, which goes on with it: let it live until the next turn.
+            qt.QTimer.singleShot(0, lambda: process.deleteLater())
             return
         if self._pid is not None:
             with suppress(OSError):

@@ -159,22 +159,28 @@ def test_a_failed_install_leaves_a_usable_panel_that_says_what_to_do(
 
 
 class PyTorchUtilsLogic:
-    """What of the PyTorch extension's logic is used."""
+    """Of the PyTorch extension's logic what is used, and what must not be: it imports torch into the application."""
 
-    requirements: list[str | None] = []  # noqa: RUF012
+    @staticmethod
+    def _installLightTheTorch() -> None:
+        steps.append("light-the-torch")
 
-    def installTorch(
-        self,
-        askConfirmation: bool = False,
+    @staticmethod
+    def _getPipInstallArguments(
         forceComputationBackend: str | None = None,
         torchVersionRequirement: str | None = None,
         torchvisionVersionRequirement: str | None = None,
-    ) -> object:
-        self.requirements.append(torchVersionRequirement)
-        return object()
+    ) -> list[str]:
+        return ["install", f"torch{torchVersionRequirement}", "torchvision"]
+
+    def installTorch(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("torch would be imported into the application")
 
 
-def test_pytorch_is_installed_by_its_own_extension_and_never_by_pip(
+steps: list[Any] = []
+
+
+def test_pytorch_is_installed_by_its_own_extension_and_neither_by_pip_nor_into_this_process(
     widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installer = Installer(monkeypatch)
@@ -184,9 +190,16 @@ def test_pytorch_is_installed_by_its_own_extension_and_never_by_pip(
     utils.PyTorchUtilsLogic = PyTorchUtilsLogic
     utils.__spec__ = importlib.util.spec_from_loader("PyTorchUtils", None)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", utils)
+
+    def execute(module: str, arguments: list[str]) -> None:
+        steps.append((module, arguments))
+        monkeypatch.setattr(dependencies.Dependency, "satisfied", True)
+
+    monkeypatch.setattr(slicer.util, "executePythonModule", execute)
     dependencies.ensure()
-    assert PyTorchUtilsLogic.requirements == [">=2.8"]
+    assert steps == ["light-the-torch", ("light_the_torch", ["install", "torch>=2.8", "torchvision"])]
     assert installer.installed == []
+    assert "torch" not in sys.modules
 
 
 def test_without_the_pytorch_extension_the_user_is_told_to_install_it(

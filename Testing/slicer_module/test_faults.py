@@ -20,8 +20,10 @@ from typing import Any
 
 import psutil
 import pytest
+import qt
 import slicer
 
+from embedded_slicer.gui import pythonqt
 from SCDSegmentationLib import run as run_module
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.worker_process import WorkerProcess
@@ -282,16 +284,74 @@ def test_a_temporary_folder_that_cannot_be_made_is_told(widget: Any, tmp_path: P
 
 def test_what_a_crashed_application_left_is_removed_by_a_later_run(widget: Any) -> None:
     folder = Path(slicer.app.temporaryPath)
-    old, new = folder / "SCDSegmentation-old", folder / "SCDSegmentation-new"
-    for path in (old, new):
+    old, new, foreign = folder / "scdseg-run-old", folder / "scdseg-run-new", folder / "scdseg-run-notes"
+    for path in (old, new, foreign):
         path.mkdir()
-        (path / "input_0.nrrd").touch()
-    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+        (path / ("thesis.txt" if path == foreign else "input_0.nrrd")).touch()
+    for path in (old, foreign):
+        os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
     choose(widget, add_volume())
     apply(widget)
     assert not old.exists()
     assert new.exists(), "it may belong to another Slicer that is running"
+    assert foreign.exists(), "it holds what no run writes"
     shutil.rmtree(new)
+    shutil.rmtree(foreign)
+
+
+@posix
+def test_a_python_that_cannot_be_executed_is_told(widget: Any, tmp_path: Path) -> None:
+    choose(widget, add_volume())
+    nodes = scene_state()
+    logic, good = widget.logic, widget.logic.worker
+    (tmp_path / "python").write_text("no program", encoding="utf-8")
+    logic.worker = WorkerProcess(str(tmp_path / "python"))
+    try:
+        widget.panel.ui.applyButton.click()
+        wait_until(lambda: logic.run is None, 5)
+        assert "could not be started" in widget.panel.ui.statusLabel.text
+        assert ready(widget)
+        assert scene_state() == nodes
+    finally:
+        logic.worker = good
+
+
+def test_a_waiting_script_is_told_when_the_process_is_restarted(widget: Any) -> None:
+    from SCDSegmentation import SCDSegmentationLogic
+
+    volume = add_volume("slow", (120, 120, 120))
+    qt.QTimer.singleShot(1500, widget.panel.ui.restartWorkerButton.click)
+    with pytest.raises(SegmentationError, match="The segmentation process was stopped"):
+        SCDSegmentationLogic().segment(volume, model="tiny", overlap=0.9)
+    assert widget.logic.run is None
+
+
+def test_an_error_in_a_callback_is_the_callbacks_and_the_run_goes_on(widget: Any) -> None:
+    ended: list[Any] = []
+    before = len(pythonqt.failures)
+    widget.logic.startSegmentation(
+        add_volume(), model="tiny", onProgress=lambda only: None, onFinished=ended.append, onFailed=ended.append
+    )
+    wait_until(lambda: ended, 30)
+    assert not isinstance(ended[0], SegmentationError)
+    assert all(isinstance(failure, TypeError) for failure in pythonqt.failures[before:])
+    del pythonqt.failures[before:]
+
+
+def test_a_run_can_be_cancelled_before_it_starts(widget: Any) -> None:
+    run = widget.logic.prepare(widget.logic.request(add_volume(), model="tiny"))
+    run.cancel()
+    assert widget.logic.run is None
+
+
+def test_a_volume_that_is_moved_during_the_run_is_refused(slow_run: tuple[Any, Any, Any]) -> None:
+    widget, volume, nodes = slow_run
+    widget.panel.ui.overlapSlider.setValue(0.5)
+    running(widget)
+    volume.SetOrigin(300, 0, 0)
+    wait_until(lambda: widget.logic.run is None, 60)
+    assert "changed its geometry during the run" in widget.panel.ui.statusLabel.text
+    assert scene_state() == nodes
 
 
 def constant() -> Any:

@@ -9,7 +9,8 @@ import pytest
 import slicer
 import vtk
 
-from slicer_module.helpers import add_volume, apply, choose, scene_state
+from SCDSegmentationLib import overlay
+from slicer_module.helpers import add_volume, apply, choose, scene_state, wait_until
 
 
 def ras_of_segments(node: Any) -> np.ndarray:
@@ -81,6 +82,70 @@ def test_every_volume_of_a_scene_has_results_of_its_own(widget: Any) -> None:
     widget.panel.ui.inputSelector.setCurrentNode(first)
     assert widget.panel.parameters.segmentation is of_first
     assert widget.panel.ui.segmentationSelector.currentNode() is of_first
+
+
+def test_only_the_selected_volume_and_its_results_are_shown(widget: Any) -> None:
+    first, second = add_volume("first", seed=1), add_volume("second", seed=2)
+    composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    choose(widget, first)
+    apply(widget)
+    of_first = widget.panel.parameters.segmentation.GetDisplayNode()
+    widget.panel.ui.show3DButton.click()
+    wait_until(of_first.GetVisibility3D, 20)
+    choose(widget, second)
+    assert composite.GetBackgroundVolumeID() == second.GetID()
+    assert composite.GetForegroundVolumeID() is None
+    assert not of_first.GetVisibility2D()
+    assert not of_first.GetVisibility3D()
+    apply(widget)
+    assert composite.GetForegroundVolumeID() == widget.panel.parameters.importance.GetID()
+    widget.panel.ui.inputSelector.setCurrentNode(first)
+    assert composite.GetBackgroundVolumeID() == first.GetID()
+    assert of_first.GetVisibility2D()
+    wait_until(of_first.GetVisibility3D, 20)
+
+
+def test_surfaces_that_were_asked_for_appear_though_the_module_was_left(widget: Any) -> None:
+    choose(widget, add_volume())
+    apply(widget)
+    widget.panel.ui.show3DButton.click()
+    widget.exit()
+    widget.enter()
+    segmentation = widget.panel.parameters.segmentation
+    wait_until(lambda: overlay.showsSurfaces(segmentation), 20)
+
+
+def test_a_foreground_of_the_users_own_stays(widget: Any) -> None:
+    choose(widget, add_volume())
+    apply(widget)
+    pet = add_volume("PET", seed=3)
+    slicer.util.setSliceViewerLayers(foreground=pet, foregroundOpacity=0.4)
+    widget.panel.ui.shownComboBox.setCurrentText("Segments")
+    composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    assert composite.GetForegroundVolumeID() == pet.GetID()
+
+
+def test_a_script_gets_an_importance_that_is_ready_to_be_shown(widget: Any) -> None:
+    display = widget.logic.segment(add_volume(), model="tiny").importance.GetDisplayNode()
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeFileInferno.txt"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert not display.GetInterpolate()
+
+
+def test_neither_label_maps_nor_token_maps_are_taken_for_the_input(widget: Any) -> None:
+    widget.exit()
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    widget.enter()
+    assert widget.panel.parameters.inputVolume is None
+    choose(widget, add_volume())
+    apply(widget)
+    slicer.mrmlScene.RemoveNode(widget.panel.parameters.inputVolume)
+    widget.exit()
+    widget.enter()
+    # The selector itself may go on to the only volume that is left.
+    button = widget.panel.ui.applyButton
+    assert not button.enabled
+    assert "map of token importance: select an image" in button.toolTip or "Select an input" in button.toolTip
 
 
 def test_a_second_run_replaces_what_the_chosen_nodes_held(widget: Any) -> None:
