@@ -210,6 +210,12 @@ class Panel:
             selector.setVisible(used)
             if used:
                 label.setText("Input volume:" if len(channels) == 1 else f"{channels[number]}:")
+        if model is not None:
+            low, high = model.keepRatioRange
+            self.ui.keepRatioSlider.setToolTip(
+                "Share of the tokens that is kept at each pruning stage: lower is less work. This model is meant for "
+                f"{low:g} to {high:g}."
+            )
         buttons = (self.ui.fastButton, self.ui.defaultButton, self.ui.thoroughButton)
         for button in buttons:
             button.setEnabled(model is not None)

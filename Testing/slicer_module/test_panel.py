@@ -76,6 +76,7 @@ def test_a_model_brings_its_own_keep_ratio_overlap_and_presets(widget: Any) -> N
         "Default (0.5)",
         "Thorough (1)",
     ]
+    assert ui.keepRatioSlider.toolTip.endswith("This model is meant for 0.25 to 1.")
     ui.thoroughButton.click()
     assert ui.keepRatioSlider.value == pytest.approx(1.0)
     assert "keeps 100 % of tokens a stage: 8 → 8 of 8" in ui.keepRatioInfoLabel.text
