@@ -16,8 +16,9 @@ from vtk.util.numpy_support import numpy_to_vtk
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
 from SCDSegmentationLib.overlay import prepareImportanceDisplay
-from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, matrixOf, readVolume
+from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, matrixOf, openLabels, readVolume
 
+_SLICES = 64  # looked at in one piece of work
 REPORT_ATTRIBUTE = "SCDSegmentation.Report"
 IMPORTANCE_REFERENCE = "SCDSegmentation.importance"
 
@@ -58,20 +59,28 @@ class PreparedResults:
         Raises:
             SegmentationError: a file is missing or damaged, or the labels do not have the volume's grid any more.
         """
-        voxels, matrix = readVolume(labels)
-        yield
+        voxels, matrix = openLabels(labels)
         changed = voxels.shape[::-1] != self.volumeNode.GetImageData().GetDimensions()
         if changed or not np.allclose(matrix, matrixOf(self.volumeNode), atol=1e-3):
             raise SegmentationError(
                 f"The volume '{self.volumeNode.GetName()}' changed its geometry during the run: press Apply again."
             )
-        first = (0, 0, 0)
-        for axis in range(3):
-            voxels, first = _cropped(voxels, first, axis)
+        slices = np.zeros(len(voxels), dtype=bool)
+        for start in range(0, len(voxels), _SLICES):
+            slices[start : start + _SLICES] = voxels[start : start + _SLICES].any(axis=(1, 2))
             yield
+        voxels, first = _cropped(voxels, (0, 0, 0), 0, slices)
+        for axis in (1, 2):
+            voxels, first = _cropped(voxels, first, axis, voxels.any(axis=(0, 3 - axis)))
+            yield
+        copy = np.empty(voxels.shape, dtype=np.uint8)
+        for start in range(0, len(voxels), _SLICES):
+            copy[start : start + _SLICES] = voxels[start : start + _SLICES]
+            yield
+        del voxels  # or the file could not be removed on Windows
         found = {label["value"] for label in self.report["labels"] if label["voxels"]}
         wanted = [label for label in self.model.labels if label.value in found]
-        self._segments = _segments(voxels, first, matrixOf(self.volumeNode), wanted)
+        self._segments = _segments(copy, first, matrixOf(self.volumeNode), wanted)
         self._importance, self._importanceMatrix = readVolume(importance)
 
     def commit(
@@ -139,10 +148,11 @@ class PreparedResults:
         hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), parent)
 
 
-def _cropped(voxels: np.ndarray, first: tuple[int, int, int], axis: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+def _cropped(
+    voxels: np.ndarray, first: tuple[int, int, int], axis: int, occupied: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Voxels (K, J, I) without the empty rows at both ends of an axis, and the index of the first voxel left."""
-    others = tuple(other for other in range(3) if other != axis)
-    rows = np.flatnonzero(voxels.any(axis=others))
+    rows = np.flatnonzero(occupied)
     low, high = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     kept = tuple(slice(low, high) if each == axis else slice(None) for each in range(3))
     moved = tuple(start + low if each == axis else start for each, start in enumerate(first))
@@ -155,7 +165,7 @@ def _segments(
     """One segment a label, all of them in one shared label map, as Slicer's own import makes them.
 
     Args:
-        voxels: (K, J, I) label values of a part of the volume.
+        voxels: (K, J, I) uint8 label values of a part of the volume, contiguous.
         first: index (k, j, i) in the volume of the part's first voxel.
         ijkToRas: of the volume.
         labels: that occur.
@@ -163,7 +173,7 @@ def _segments(
     image = slicer.vtkOrientedImageData()
     extent = [(start, start + size - 1) for start, size in zip(first, voxels.shape, strict=True)]
     image.SetExtent(*extent[2], *extent[1], *extent[0])
-    flat = np.ascontiguousarray(voxels, dtype=np.uint8).reshape(-1)
+    flat = voxels.reshape(-1)
     image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToRas))
     name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

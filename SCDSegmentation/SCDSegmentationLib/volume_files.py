@@ -130,6 +130,27 @@ def _vector(values: np.ndarray) -> str:
     return f"({','.join(repr(float(value)) for value in values)})"
 
 
+def openLabels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (K, J, I) of an uncompressed 8-bit NRRD file, read when they are looked at, and index → RAS (4, 4).
+
+    Raises:
+        SegmentationError: the file is not there, cannot be read or is cut short.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        shape = reader.GetSize()[::-1]
+        # In such a file the voxels are the last bytes, behind a header of any length.
+        offset = path.stat().st_size - int(np.prod(shape))
+        voxels = np.memmap(path, dtype=np.uint8, mode="r", offset=offset, shape=shape)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise SegmentationError(
+            f"The result file {path.name} cannot be read: press Apply to run again.", "worker"
+        ) from error
+    return voxels, _matrix(reader)
+
+
 def readVolume(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (K, J, I) and voxel index → RAS in mm (4, 4) of a file that the worker wrote.
 
@@ -142,7 +163,12 @@ def readVolume(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise SegmentationError(
             f"The result file {path.name} cannot be read: press Apply to run again.", "worker"
         ) from error
+    return sitk.GetArrayFromImage(image), _matrix(image)
+
+
+def _matrix(geometry: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """Voxel index → RAS in mm (4, 4) of what SimpleITK has read."""
     lps = np.eye(4)
-    lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    lps[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image), _RAS_TO_LPS @ lps
+    lps[:3, :3] = np.array(geometry.GetDirection()).reshape(3, 3) * np.array(geometry.GetSpacing())
+    lps[:3, 3] = geometry.GetOrigin()
+    return _RAS_TO_LPS @ lps

@@ -405,7 +405,7 @@ def test_restarting_the_worker_during_a_run_ends_the_run(slow_run: tuple[Any, An
     pid = worker_pid(widget)
     widget.panel.ui.restartWorkerButton.click()
     assert widget.logic.run is None
-    assert not alive(pid)
+    wait_until(lambda: not alive(pid), 5)
     assert scene_state() == nodes
     choose(widget, add_volume())
     assert apply(widget).startswith("Found")
