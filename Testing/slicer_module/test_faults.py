@@ -20,10 +20,8 @@ from typing import Any
 
 import psutil
 import pytest
-import qt
 import slicer
 
-from embedded_slicer.gui import pythonqt
 from SCDSegmentationLib import run as run_module
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.worker_process import WorkerProcess
@@ -316,34 +314,6 @@ def test_a_python_that_cannot_be_executed_is_told(widget: Any, tmp_path: Path) -
         logic.worker = good
 
 
-def test_a_waiting_script_is_told_when_the_process_is_restarted(widget: Any) -> None:
-    from SCDSegmentation import SCDSegmentationLogic
-
-    volume = add_volume("slow", (120, 120, 120))
-    qt.QTimer.singleShot(1500, widget.panel.ui.restartWorkerButton.click)
-    with pytest.raises(SegmentationError, match="The segmentation process was stopped"):
-        SCDSegmentationLogic().segment(volume, model="tiny", overlap=0.9)
-    assert widget.logic.run is None
-
-
-def test_an_error_in_a_callback_is_the_callbacks_and_the_run_goes_on(widget: Any) -> None:
-    ended: list[Any] = []
-    before = len(pythonqt.failures)
-    widget.logic.startSegmentation(
-        add_volume(), model="tiny", onProgress=lambda only: None, onFinished=ended.append, onFailed=ended.append
-    )
-    wait_until(lambda: ended, 30)
-    assert not isinstance(ended[0], SegmentationError)
-    assert all(isinstance(failure, TypeError) for failure in pythonqt.failures[before:])
-    del pythonqt.failures[before:]
-
-
-def test_a_run_can_be_cancelled_before_it_starts(widget: Any) -> None:
-    run = widget.logic.prepare(widget.logic.request(add_volume(), model="tiny"))
-    run.cancel()
-    assert widget.logic.run is None
-
-
 def test_a_volume_that_is_moved_during_the_run_is_refused(slow_run: tuple[Any, Any, Any]) -> None:
     widget, volume, nodes = slow_run
     widget.panel.ui.overlapSlider.setValue(0.5)
@@ -377,26 +347,6 @@ def test_a_volume_without_image_cannot_be_applied(widget: Any) -> None:
     assert button.toolTip == "The volume 'empty' has no image data: load it again or select another volume."
     with pytest.raises(SegmentationError, match="has no image data"):
         widget.logic.segment(empty, model="tiny")
-
-
-BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "model": ({"model": "no-such"}, "There is no model 'no-such'; there are: tiny"),
-    "keep ratio": ({"model": "tiny", "keepRatio": 0}, "The keep ratio 0 is out of range"),
-    "overlap": ({"model": "tiny", "overlap": 1}, "The overlap 1 is out of range"),
-    "inputs": ({"model": "tiny4"}, "takes 4 volumes: T1, T2, PD, FLAIR"),
-    "device": ({"model": "tiny", "device": "cuda:99"}, "'cuda:99' is not available"),
-}
-
-
-@pytest.mark.parametrize("kind", BAD_ARGUMENTS)
-def test_bad_arguments_of_a_script_are_one_error(widget: Any, kind: str) -> None:
-    arguments, words = BAD_ARGUMENTS[kind]
-    volume = add_volume()
-    nodes = scene_state()
-    with pytest.raises(SegmentationError) as caught:
-        widget.logic.segment(volume, **arguments)
-    assert words in str(caught.value)
-    assert scene_state() == nodes
 
 
 def test_restarting_the_worker_during_a_run_ends_the_run(slow_run: tuple[Any, Any, Any]) -> None:
