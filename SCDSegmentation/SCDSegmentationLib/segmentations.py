@@ -99,7 +99,7 @@ class Segmentations:
             options: see :meth:`request`.
 
         Raises:
-            SegmentationError: see :meth:`start`; also whatever ends the run.
+            SegmentationError: see :meth:`prepare`; also whatever ends the run.
         """
         ended: list[Results | SegmentationError] = []
         run = self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options)
@@ -130,7 +130,7 @@ class Segmentations:
             options: see :meth:`request`.
 
         Raises:
-            SegmentationError: see :meth:`start`.
+            SegmentationError: see :meth:`prepare`.
         """
         run = self.prepare(self.request(volumes, **options))
         for signal, slot in ((run.progress, onProgress), (run.finished, onFinished), (run.failed, onFailed)):
@@ -149,7 +149,7 @@ class Segmentations:
             raise SegmentationError(
                 "A segmentation is running: wait for it, or cancel it, before starting another.", "busy"
             )
-        request.check()
+        request.check()  # before anything is installed; the run checks again, as an install takes its time
         dependencies.ensure()
         run = SegmentationRun(request, self.worker)
         self.worker.run = run
