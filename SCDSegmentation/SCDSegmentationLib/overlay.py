@@ -1,4 +1,4 @@
-"""Segments and token importance over the image: slice layers, colours, legend, surfaces."""
+"""Segments and a token map over the image: slice layers and surfaces."""
 
 from __future__ import annotations
 
@@ -7,50 +7,18 @@ from collections.abc import Callable
 import qt
 import slicer
 
-from SCDSegmentationLib.parameters import BOTH, IMPORTANCE, SEGMENTS
+from SCDSegmentationLib import token_display
+from SCDSegmentationLib.parameters import BOTH, SEGMENTS, TOKENS
+from SCDSegmentationLib.token_maps import TokenMaps
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
 
 _LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 _SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-_INFERNO = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
-def prepareImportanceDisplay(importance: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Inferno from 0 to 1, one square a token: interpolation would invent values between them."""
-    if importance.GetDisplayNode() is None:
-        importance.CreateDefaultDisplayNodes()
-    display = importance.GetDisplayNode()
-    with slicer.util.NodeModify(display):
-        display.SetAndObserveColorNodeID(_INFERNO)
-        display.AutoWindowLevelOff()
-        display.SetWindowLevelMinMax(0.0, 1.0)
-        display.SetInterpolate(0)
-
-
-def setThreshold(importance: slicer.vtkMRMLScalarVolumeNode, threshold: float) -> None:
-    """Show only tokens that are at least this important, 0…1."""
-    display = importance.GetDisplayNode()
-    with slicer.util.NodeModify(display):
-        display.SetThreshold(threshold, 1.0)
-        display.SetApplyThreshold(threshold > 0)
-
-
-def setLegend(importance: slicer.vtkMRMLScalarVolumeNode, visible: bool) -> None:
-    """Show or hide the colour legend of the importance."""
-    colors = slicer.modules.colors.logic()
-    legend = colors.GetColorLegendDisplayNode(importance)
-    if legend is None:
-        if not visible:
-            return
-        legend = colors.AddDefaultColorLegendDisplayNode(importance)
-        legend.SetTitleText("importance")
-        legend.SetSize(0.1, 0.3)  # of the view; its text scales with it
-    legend.SetVisibility(visible)
-
-
-def showsImportance(shown: str) -> bool:
-    """Whether a choice of what lies over the image includes the importance."""
-    return shown in (IMPORTANCE, BOTH)
+def showsTokens(shown: str) -> bool:
+    """Whether a choice of what lies over the image includes a token map."""
+    return shown in (TOKENS, BOTH)
 
 
 def showsSurfaces(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
@@ -67,7 +35,7 @@ def showVolume(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
 
 def show(
     segmentation: slicer.vtkMRMLSegmentationNode | None,
-    importance: slicer.vtkMRMLScalarVolumeNode | None,
+    tokenMap: slicer.vtkMRMLScalarVolumeNode | None,
     shown: str,
     opacity: float,
 ) -> None:
@@ -75,27 +43,25 @@ def show(
 
     Args:
         segmentation: shown in the slices with ``SEGMENTS`` and ``BOTH``.
-        importance: in the foreground with ``IMPORTANCE`` and ``BOTH``; a foreground that is no token map stays else.
+        tokenMap: in the foreground with ``TOKENS`` and ``BOTH``; a foreground that is no token map stays else.
         shown: one of the choices in :mod:`SCDSegmentationLib.parameters`.
-        opacity: of the importance, 0…1.
+        opacity: of the token map, 0…1.
     """
-    if importance is not None and showsImportance(shown):
-        slicer.util.setSliceViewerLayers(foreground=importance, foregroundOpacity=opacity)
+    if tokenMap is not None and showsTokens(shown):
+        slicer.util.setSliceViewerLayers(foreground=tokenMap, foregroundOpacity=opacity)
     else:
         _clearForeground()
     if segmentation is not None and segmentation.GetDisplayNode() is not None:
         segmentation.GetDisplayNode().SetVisibility2D(shown in (SEGMENTS, BOTH))
 
 
-def hide(
-    segmentation: slicer.vtkMRMLSegmentationNode | None, importance: slicer.vtkMRMLScalarVolumeNode | None
-) -> None:
+def hide(segmentation: slicer.vtkMRMLSegmentationNode | None, maps: TokenMaps | None) -> None:
     """Take results off all views, because those of another volume are shown."""
     if segmentation is not None and segmentation.GetDisplayNode() is not None:
         segmentation.GetDisplayNode().SetVisibility2D(False)
         segmentation.GetDisplayNode().SetVisibility3D(False)
-    if importance is not None and importance.GetDisplayNode() is not None:
-        setLegend(importance, False)
+    if maps is not None:
+        token_display.hideLegends(maps)
     _clearForeground()
 
 

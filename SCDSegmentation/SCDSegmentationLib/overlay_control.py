@@ -6,9 +6,11 @@ from typing import Any
 
 import slicer
 
-from SCDSegmentationLib import overlay
+from SCDSegmentationLib import overlay, token_display
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.results import Results
+from SCDSegmentationLib.token_boxes import TokenBoxes
+from SCDSegmentationLib.token_maps import tokenMapsOf
 
 
 class OverlayControl:
@@ -18,6 +20,7 @@ class OverlayControl:
         self._parameters: SCDSegmentationParameters | None = None
         self._tag: int | None = None
         self._surfaces = overlay.SurfaceBuilder()
+        self._boxes = TokenBoxes()
         self._applied: tuple[Any, ...] = ()
         self._volumeId: str | None = None
         self._resultIds: tuple[str | None, str | None] = (None, None)
@@ -33,6 +36,7 @@ class OverlayControl:
         self._volumeId = _id(parameters.inputVolume)
         self._resultIds = (_id(parameters.segmentation), _id(parameters.importance))
         self._applied = self._state()
+        self._boxes.follow(tokenMapsOf(parameters.importance), parameters)
         self._showSurfaces()
 
     def showResults(
@@ -40,14 +44,15 @@ class OverlayControl:
     ) -> None:
         """Show a new result as the parameters say."""
         overlay.showVolume(volume)
-        _apply(results.segmentation, results.importance, parameters)
+        self._apply(results.segmentation, results.importance, parameters)
         if parameters.show3D:
             self._surfaces.show(results.segmentation)
 
     def _state(self) -> tuple[Any, ...]:
         """What the slice views depend on."""
         p = self._parameters
-        return (_id(p.segmentation), _id(p.importance), p.shown, p.opacity, p.threshold, p.legend, p.show3D)
+        tokens = (p.tokenMap, p.stage, p.colors, p.opacity, p.threshold, p.legend, p.boxes, p.boxColors)
+        return (_id(p.segmentation), _id(p.importance), p.shown, *tokens, p.show3D)
 
     def _update(self) -> None:
         if slicer.mrmlScene.IsImporting():
@@ -57,17 +62,31 @@ class OverlayControl:
         if resultIds != self._resultIds:
             before = [slicer.mrmlScene.GetNodeByID(nodeId or "") for nodeId in self._resultIds]
             self._resultIds = resultIds
-            overlay.hide(*(None if _id(node) in resultIds else node for node in before))
+            segmentation, importance = (None if _id(node) in resultIds else node for node in before)
+            overlay.hide(segmentation, tokenMapsOf(importance))
         if volumeId != self._volumeId:
             self._volumeId = volumeId
             if parameters.inputVolume is not None:
                 overlay.showVolume(parameters.inputVolume)
         if state != self._applied:
             surfacesShown, self._applied = self._applied[-1], state
-            _apply(parameters.segmentation, parameters.importance, parameters)
+            self._apply(parameters.segmentation, parameters.importance, parameters)
             self._showSurfaces()
             if surfacesShown and not parameters.show3D and parameters.segmentation is not None:
                 self._surfaces.hide(parameters.segmentation)
+
+    def _apply(
+        self,
+        segmentation: slicer.vtkMRMLSegmentationNode | None,
+        importance: slicer.vtkMRMLScalarVolumeNode | None,
+        parameters: SCDSegmentationParameters,
+    ) -> None:
+        maps, choice = tokenMapsOf(importance), parameters.tokenMap
+        if maps is not None:
+            token_display.showAs(maps, choice, parameters.stage, parameters.threshold, parameters.colors)
+            token_display.setLegend(maps, choice, parameters.legend and overlay.showsTokens(parameters.shown))
+        overlay.show(segmentation, token_display.shownNode(maps, choice), parameters.shown, parameters.opacity)
+        self._boxes.follow(maps, parameters)
 
     def _showSurfaces(self) -> None:
         """Show surfaces if the parameters say so; those that are being made already go on."""
@@ -76,17 +95,6 @@ class OverlayControl:
             return
         if not overlay.showsSurfaces(segmentation) and not self._surfaces.isMaking(segmentation):
             self._surfaces.show(segmentation)
-
-
-def _apply(
-    segmentation: slicer.vtkMRMLSegmentationNode | None,
-    importance: slicer.vtkMRMLScalarVolumeNode | None,
-    parameters: SCDSegmentationParameters,
-) -> None:
-    overlay.show(segmentation, importance, parameters.shown, parameters.opacity)
-    if importance is not None and importance.GetDisplayNode() is not None:
-        overlay.setThreshold(importance, parameters.threshold)
-        overlay.setLegend(importance, parameters.legend and overlay.showsImportance(parameters.shown))
 
 
 def _id(node: slicer.vtkMRMLNode | None) -> str | None:

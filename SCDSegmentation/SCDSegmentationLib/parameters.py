@@ -5,7 +5,13 @@ from typing import Annotated
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
-SEGMENTS, IMPORTANCE, BOTH, NOTHING = "Segments", "Importance", "Segments and importance", "Image only"
+SEGMENTS, TOKENS, BOTH, NOTHING = "Segments", "Tokens", "Segments and tokens", "Image only"
+
+IMPORTANCE_MAP, SURVIVAL_MAP = "Importance", "Survival"
+STAGES, KEPT, GREYED = "Stage at which pruned", "Kept tokens only", "Pruned tokens greyed out"
+TOKEN_MAP_CHOICES = (IMPORTANCE_MAP, SURVIVAL_MAP, STAGES, KEPT, GREYED)
+
+BY_STAGE, BY_SCORE = "Stage", "Score"
 
 
 @parameterNodeWrapper
@@ -19,9 +25,14 @@ class SCDSegmentationParameters:
         segmentation: node that the labels go into; None: a new one.
         importance: node that the token importance goes into; None: a new one.
         shown: what lies over the image.
-        opacity: of the importance, 0…1.
-        threshold: importance below which tokens are not shown, 0…1.
+        tokenMap: which map of the tokens.
+        stage: pruning stage whose kept tokens are shown, from 1.
+        colors: colour table of the tokens.
+        opacity: of the token map, 0…1.
+        threshold: importance or survival below which tokens are not shown, 0…1.
         legend: whether the colour legend is shown.
+        boxes: whether the kept tokens are shown as boxes in 3-D.
+        boxColors: what the boxes' colour tells.
         show3D: whether the segments' surfaces are shown.
         device: "auto", or a device's name as the worker knows it.
         overlap: share of a window that the next one covers again.
@@ -36,10 +47,15 @@ class SCDSegmentationParameters:
     keepRatio: Annotated[float, WithinRange(0.01, 1.0)] = 0.25
     segmentation: vtkMRMLSegmentationNode
     importance: vtkMRMLScalarVolumeNode
-    shown: Annotated[str, Choice([BOTH, SEGMENTS, IMPORTANCE, NOTHING])] = BOTH
+    shown: Annotated[str, Choice([BOTH, SEGMENTS, TOKENS, NOTHING])] = BOTH
+    tokenMap: Annotated[str, Choice(list(TOKEN_MAP_CHOICES))] = IMPORTANCE_MAP
+    stage: Annotated[int, WithinRange(1, 24)] = 1
+    colors: Annotated[str, Choice(["Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey"])] = "Inferno"
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     threshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     legend: bool = True
+    boxes: bool = False
+    boxColors: Annotated[str, Choice([BY_STAGE, BY_SCORE])] = BY_STAGE
     show3D: bool = False
     device: str = "auto"
     overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
-from SCDSegmentationLib.overlay import prepareImportanceDisplay
-from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, matrixOf, openLabels, readVolume
+from SCDSegmentationLib.token_display import prepareDisplay
+from SCDSegmentationLib.token_maps import MAPS, PreparedMaps, placeBelow
+from SCDSegmentationLib.volume_files import matrixOf, openLabels
 
+# What a run is asked for: the label map, and the maps on the token grid.
+RESULT_FILES = ("labels", *MAPS)
 _SLICES = 64  # looked at in one piece of work
 REPORT_ATTRIBUTE = "SCDSegmentation.Report"
 IMPORTANCE_REFERENCE = "SCDSegmentation.importance"
@@ -30,11 +33,17 @@ class Results:
     Args:
         segmentation: one segment for each label found.
         importance: token importance on the token grid, 0…1.
+        survival: share of the pruning stages that each token survived.
+        stage: stage at which each token was pruned; one more than there are stages if it was kept to the end.
+        scores: rank of each token at each stage, NaN where it was not scored.
         report: what ran, how long it took and what it found.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode
     importance: slicer.vtkMRMLScalarVolumeNode
+    survival: slicer.vtkMRMLScalarVolumeNode
+    stage: slicer.vtkMRMLScalarVolumeNode
+    scores: slicer.vtkMRMLVectorVolumeNode
     report: dict[str, Any]
 
 
@@ -53,13 +62,16 @@ class PreparedResults:
         self.report = report
         self._segments: list[slicer.vtkSegment] = []
 
-    def read(self, labels: Path, importance: Path) -> Iterator[None]:
+    def read(self, files: Mapping[str, Path]) -> Iterator[None]:
         """Read the files; yields between pieces of work, so that the event loop can have its turns.
+
+        Args:
+            files: by the name of the result; see :data:`RESULT_FILES`.
 
         Raises:
             SegmentationError: a file is missing or damaged, or the labels do not have the volume's grid any more.
         """
-        voxels, matrix = openLabels(labels)
+        voxels, matrix = openLabels(files["labels"])
         changed = voxels.shape[::-1] != self.volumeNode.GetImageData().GetDimensions()
         if changed or not np.allclose(matrix, matrixOf(self.volumeNode), atol=1e-3):
             raise SegmentationError(
@@ -81,7 +93,7 @@ class PreparedResults:
         found = {label["value"] for label in self.report["labels"] if label["voxels"]}
         wanted = [label for label in self.model.labels if label.value in found]
         self._segments = _segments(copy, first, matrixOf(self.volumeNode), wanted)
-        self._importance, self._importanceMatrix = readVolume(importance)
+        self._maps = PreparedMaps(files, self.model.network["prune_after"])
 
     def commit(
         self,
@@ -91,21 +103,22 @@ class PreparedResults:
         """Put the result into the scene: into these nodes, replacing what they held, or into new ones."""
         made: list[slicer.vtkMRMLNode] = []
         try:
-            if importanceNode is None:
-                importanceNode = self._add("vtkMRMLScalarVolumeNode", "token importance", made)
+            maps = self._maps.commit(importanceNode, self.volumeNode, made)
             if segmentationNode is None:
                 segmentationNode = self._add("vtkMRMLSegmentationNode", "segmentation", made)
-            self._commitImportance(importanceNode)
+            prepareDisplay(maps)
             self._commitSegmentation(segmentationNode)
-            segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, importanceNode.GetID())
+            segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
             segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
-            for node in (segmentationNode, importanceNode):
+            for node in (segmentationNode, maps.importance):
                 self._placeLikeVolume(node)
+            for node in (maps.survival, maps.stage, maps.scores):
+                placeBelow(node, maps.importance)
         except BaseException:
             for node in made:
                 slicer.mrmlScene.RemoveNode(node)
             raise
-        return Results(segmentationNode, importanceNode, self.report)
+        return Results(segmentationNode, maps.importance, maps.survival, maps.stage, maps.scores, self.report)
 
     def _add(self, className: str, what: str, made: list[slicer.vtkMRMLNode]) -> slicer.vtkMRMLNode:
         name = slicer.mrmlScene.GenerateUniqueName(f"{self.volumeNode.GetName()} {what}")
@@ -132,13 +145,6 @@ class PreparedResults:
                 node.GetDisplayNode().SetSegmentVisibility3D(segmentId, value in solid)
             node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
             node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self.volumeNode.GetID())
-
-    def _commitImportance(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
-        with slicer.util.NodeModify(node):
-            slicer.util.updateVolumeFromArray(node, self._importance.astype(np.float32))
-            node.SetAttribute(TOKEN_MAP_ATTRIBUTE, "importance")
-            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(self._importanceMatrix))
-        prepareImportanceDisplay(node)
 
     def _placeLikeVolume(self, node: slicer.vtkMRMLTransformableNode) -> None:
         """Under the volume's transform, whatever kind it is, and beside it in the subject hierarchy."""

@@ -16,7 +16,7 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Model
-from SCDSegmentationLib.results import PreparedResults
+from SCDSegmentationLib.results import RESULT_FILES, PreparedResults
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.volume_files import VolumeWriter, volumeBytes, volumeProblem
 from SCDSegmentationLib.worker_process import WorkerProcess
@@ -111,6 +111,7 @@ class SegmentationRun:
         self._ended = False
         self._folder = _temporaryFolder(request)
         self._images = [self._folder / f"input_{number}.nrrd" for number in range(len(request.volumes))]
+        self._outputs = {name: self._folder / f"{name}.nrrd" for name in RESULT_FILES}
         self._writers: list[VolumeWriter] = []
         self._began = time.perf_counter()
         self._worker.event.connect(self._onEvent)
@@ -192,7 +193,7 @@ class SegmentationRun:
             device=request.device,
             precision=request.precision,
             compress=False,
-            outputs={name: str(self._folder / f"{name}.nrrd") for name in ("labels", "importance")},
+            outputs={name: str(path) for name, path in self._outputs.items()},
         )
 
     def _onEvent(self, event: dict[str, Any]) -> None:
@@ -248,8 +249,7 @@ class SegmentationRun:
 
     def _read(self, report: dict[str, Any]) -> None:
         prepared = PreparedResults(self.request.volumes[0], self.request.model, report)
-        files = self._folder / "labels.nrrd", self._folder / "importance.nrrd"
-        self._prepare(prepared, prepared.read(*files))
+        self._prepare(prepared, prepared.read(self._outputs))
 
     def _prepare(self, prepared: PreparedResults, pieces: Iterator[None]) -> None:
         """One piece of reading a turn of the event loop; then the scene."""

@@ -96,11 +96,11 @@ def _check_display(widget: Any) -> None:
     ui.shownComboBox.setCurrentText("Segments")
     assert composite.GetForegroundVolumeID() is None
     assert parameters.segmentation.GetDisplayNode().GetVisibility2D()
-    ui.shownComboBox.setCurrentText("Importance")
+    ui.shownComboBox.setCurrentText("Tokens")
     assert composite.GetForegroundVolumeID() == parameters.importance.GetID()
     assert not parameters.segmentation.GetDisplayNode().GetVisibility2D()
     assert parameters.segmentation.GetDisplayNode().GetVisibility(), "surfaces stay as they are"
-    ui.shownComboBox.setCurrentText("Segments and importance")
+    ui.shownComboBox.setCurrentText("Segments and tokens")
 
 
 def _check_hierarchy(widget: Any) -> None:

@@ -1,4 +1,4 @@
-"""``scdseg segment``: labels, importance and survival of an image."""
+"""``scdseg segment``: labels and token maps of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "segment",
         help="segment an image",
-        description="Segment an image. Labels have its geometry, importance and survival that of the token grid.",
+        description="Segment an image. Labels have its geometry, all other maps that of the token grid.",
     )
     parser.add_argument(
         "images",
@@ -28,6 +28,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--importance", metavar="FILE", help="write how important each token was, 0…1")
     parser.add_argument("--survival", metavar="FILE", help="write the share of pruning stages that each token survived")
+    parser.add_argument("--stage", metavar="FILE", help="write the stage at which each token was pruned")
+    parser.add_argument("--scores", metavar="FILE", help="write how each token ranked at each stage, 0…1")
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
     parser.add_argument(
         "--keep-ratio",
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     from scdseg.inference import segment
     from scdseg.inference.result import check_result_paths, output_paths
 
-    wanted = {"labels": args.output, "importance": args.importance, "survival": args.survival, "report": args.report}
+    wanted = {"labels": args.output}
+    wanted |= {name: getattr(args, name) for name in ("importance", "survival", "stage", "scores", "report")}
     outputs = output_paths(wanted)
     check_result_paths(outputs, [Path(image) for image in args.images])
     with progress_bar() as progress:

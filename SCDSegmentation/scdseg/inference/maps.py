@@ -1,4 +1,4 @@
-"""What the token trace of all windows says about the volume: importance and survival on the token grid."""
+"""What the token traces of all windows say about the volume: importance, survival, stages and scores of its tokens."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ def token_importance(trace: TokenTrace) -> Tensor:
     scores share their mean rank; a token alone has rank 1). Scores are trained only through their order, so this is
     what can be compared between stages and windows.
     """
-    stages = len(trace.scores)
-    stage = trace.stage.flatten(1).clamp(max=stages)
-    importance = torch.zeros(stage.shape)
-    for number, scores in enumerate(trace.scores, start=1):
-        last_scored = stage.cpu() == number
-        importance[last_scored] = ((number - 1 + _rank(scores.float().cpu())) / stages)[last_scored]
-    return importance.reshape(trace.stage.shape)
+    return _importance(trace, token_scores(trace))
+
+
+def token_scores(trace: TokenTrace) -> Tensor:
+    """Scores (B, S, *grid) in [0, 1]: the rank at each stage among the tokens of the window that were scored there.
+
+    0 is the lowest score, 1 the highest; NaN where the token had been pruned before.
+    """
+    ranks = [_rank(scores.float().cpu()) for scores in trace.scores]
+    return torch.stack(ranks, dim=1).unflatten(2, trace.stage.shape[1:])
 
 
 def token_survival(trace: TokenTrace) -> Tensor:
@@ -34,40 +37,99 @@ def token_survival(trace: TokenTrace) -> Tensor:
     return (trace.stage.cpu().float() - 1) / len(trace.scores)
 
 
+def _importance(trace: TokenTrace, scores: Tensor) -> Tensor:
+    stages = len(trace.scores)
+    last = trace.stage.cpu().long().clamp(max=stages).unsqueeze(1)
+    return ((last - 1 + scores.gather(1, last - 1)) / stages).squeeze(1)
+
+
 def _rank(scores: Tensor) -> Tensor:
-    """Rank in [0, 1] of scores (B, L) among those of their row that are numbers."""
+    """Rank in [0, 1] of scores (B, L) among those of their row that are numbers; NaN stays NaN."""
     # As +inf the tokens pruned before are sorted behind all others and do not disturb their ranks.
-    scores = scores.nan_to_num(nan=torch.inf, neginf=torch.finfo(scores.dtype).min)
-    ordered = scores.sort(dim=1).values
-    below = torch.searchsorted(ordered, scores)
-    not_above = torch.searchsorted(ordered, scores, right=True)
-    count = scores.isfinite().sum(dim=1, keepdim=True)
-    rank = (below + not_above - 1) / 2 / (count - 1).clamp(min=1)
-    return torch.where(count == 1, 1.0, rank)
+    sortable = scores.nan_to_num(nan=torch.inf, neginf=torch.finfo(scores.dtype).min)
+    ordered = sortable.sort(dim=1).values
+    below = torch.searchsorted(ordered, sortable)
+    not_above = torch.searchsorted(ordered, sortable, right=True)
+    count = sortable.isfinite().sum(dim=1, keepdim=True)
+    rank = torch.where(count == 1, 1.0, (below + not_above - 1) / 2 / (count - 1).clamp(min=1))
+    return rank.masked_fill(scores.isnan(), torch.nan)
 
 
 class TokenMap:
-    """Plain mean of the windows' values on the token grid of the whole volume.
+    """Plain mean of the windows' values on the token grid of the whole volume, one or several values a token.
 
     Args:
         shape: of the volume in voxels, divisible by the patch.
         patch: edge in voxels.
+        channels: values a token.
     """
 
-    def __init__(self, shape: Sequence[int], patch: int) -> None:
+    def __init__(self, shape: Sequence[int], patch: int, channels: int = 1) -> None:
         self.patch = patch
-        self._sum = torch.zeros([n // patch for n in shape])
+        self._sum = torch.zeros([channels, *(n // patch for n in shape)])
         self._count = torch.zeros_like(self._sum)
 
     def add(self, start: Sequence[int], values: Tensor) -> None:
-        """Add the token values (*grid) of the window that begins at voxel ``start``."""
-        here = tuple(slice(s // self.patch, s // self.patch + n) for s, n in zip(start, values.shape, strict=True))
-        self._sum[here] += values
-        self._count[here] += 1
+        """Add the token values (channels, *grid) of the window that begins at voxel ``start``; NaN is no value."""
+        here = tuple(slice(s // self.patch, s // self.patch + n) for s, n in zip(start, values.shape[1:], strict=True))
+        self._sum[(slice(None), *here)] += values.nan_to_num(nan=0.0)
+        self._count[(slice(None), *here)] += ~values.isnan()
 
     def mean(self) -> np.ndarray:
-        """Mean (X / patch, Y / patch, Z / patch) float32 over the windows that saw each token."""
+        """Mean (channels, X / patch, Y / patch, Z / patch) float32 over the windows that have a value for the token.
+
+        NaN where no window has one.
+        """
         return (self._sum / self._count).numpy()
+
+
+class TokenMaps:
+    """Everything that the traces of all windows say about the tokens of a volume.
+
+    Args:
+        shape: of the volume in voxels, divisible by the patch.
+        patch: edge in voxels.
+        stages: pruning stages S of the network.
+    """
+
+    def __init__(self, shape: Sequence[int], patch: int, stages: int) -> None:
+        self._stages = stages
+        self._importance = TokenMap(shape, patch)
+        self._kept = TokenMap(shape, patch, stages)
+        self._scores = TokenMap(shape, patch, stages)
+
+    def add(self, starts: Sequence[Sequence[int]], trace: TokenTrace) -> None:
+        """Add the traces of the windows that begin at these voxels."""
+        scores = token_scores(trace)
+        importance = _importance(trace, scores).unsqueeze(1)
+        stage = trace.stage.cpu()
+        kept = torch.stack([(stage > number).float() for number in range(1, self._stages + 1)], dim=1)
+        for window, start in enumerate(starts):
+            self._importance.add(start, importance[window])
+            self._kept.add(start, kept[window])
+            self._scores.add(start, scores[window])
+
+    def importance(self) -> np.ndarray:
+        """Mean importance (X', Y', Z') float32 in [0, 1] over the windows that saw each token."""
+        return self._importance.mean()[0]
+
+    def survival(self) -> np.ndarray:
+        """Share (X', Y', Z') float32 in [0, 1] of the stages that each token survived, averaged over its windows."""
+        return self._kept.mean().mean(axis=0)
+
+    def stage(self) -> np.ndarray:
+        """Stage (X', Y', Z') uint8 at which each token was pruned, S + 1 if it was kept to the end.
+
+        Where windows differ, a token counts as kept at a stage if at least half of the windows that saw it kept it.
+        """
+        return (1 + (self._kept.mean() >= 0.5).sum(axis=0)).astype(np.uint8)
+
+    def scores(self) -> np.ndarray:
+        """Scores (X', Y', Z', S) float32 in [0, 1] as :func:`token_scores` has them.
+
+        Averaged over the windows that scored the token at the stage; NaN where none did.
+        """
+        return np.moveaxis(self._scores.mean(), 0, -1)
 
 
 def token_affine(affine: np.ndarray, patch: int) -> np.ndarray:

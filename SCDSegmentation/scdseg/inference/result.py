@@ -22,6 +22,9 @@ class Result:
         labels: (X, Y, Z) uint8 label values in the input's geometry.
         importance: float32 in [0, 1] on the token grid.
         survival: float32 in [0, 1] on the token grid.
+        stage: uint8 on the token grid: 1…S pruned at that stage, S + 1 kept to the end.
+        scores: (X', Y', Z', S) float32 in [0, 1] on the token grid: rank of each token at each stage, NaN where it was
+            not scored.
         report: ready for JSON.
         inputs: files that the images came from; they are never written over.
     """
@@ -29,6 +32,8 @@ class Result:
     labels: Volume
     importance: Volume
     survival: Volume
+    stage: Volume
+    scores: Volume
     report: dict[str, Any]
     inputs: tuple[Path, ...] = ()
 
@@ -37,6 +42,8 @@ class Result:
         labels: str | Path | None = None,
         importance: str | Path | None = None,
         survival: str | Path | None = None,
+        stage: str | Path | None = None,
+        scores: str | Path | None = None,
         report: str | Path | None = None,
         *,
         compress: bool = True,
@@ -48,6 +55,8 @@ class Result:
             labels: ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``.
             importance: the same.
             survival: the same.
+            stage: the same.
+            scores: the same; the stages are a fourth axis in NIfTI, components of a voxel in the others.
             report: ``.json``.
             compress: whether to compress ``.nrrd`` and ``.mha``.
             before_rename: called when all files are complete, but not yet under their names; what it raises keeps
@@ -57,7 +66,8 @@ class Result:
             InputError: a path cannot be written or is an input's.
             ResourceError: the disk is full.
         """
-        paths = output_paths({"labels": labels, "importance": importance, "survival": survival, "report": report})
+        wanted = {"labels": labels, "importance": importance, "survival": survival, "stage": stage, "scores": scores}
+        paths = output_paths({**wanted, "report": report})
         check_result_paths(paths, self.inputs)
         start = time.perf_counter()
         with staged(list(paths.values())) as temporary:

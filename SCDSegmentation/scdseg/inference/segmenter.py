@@ -19,7 +19,7 @@ from scdseg.errors import Cancelled
 from scdseg.inference.arguments import check_keep_ratio, check_overlap, keep_ratio_warnings
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.inference.images import network_shape, read_headers, size_warnings
-from scdseg.inference.maps import TokenMap, token_affine, token_importance, token_survival
+from scdseg.inference.maps import TokenMaps, token_affine
 from scdseg.inference.memory import (
     MemoryPlan,
     memory_errors,
@@ -32,6 +32,7 @@ from scdseg.inference.preprocess import to_network_grid
 from scdseg.inference.report import Stopwatch, label_volumes, tokens_per_stage, versions
 from scdseg.inference.restore import LabelRestorer
 from scdseg.inference.result import Result
+from scdseg.inference.token_report import token_report
 from scdseg.inference.windows import Start, sliding_windows, window_starts
 from scdseg.volumes import Volume, VolumeHeader, read_volume
 from scdseg.volumes.volume import spacing_of
@@ -151,7 +152,7 @@ class Segmenter:
         patch = self.bundle.network["patch_size"]
         starts = window_starts(grid, self._window, patch, share)
         plan = self._plan(grid, math.prod(prepared.header.shape))
-        importance, survival = TokenMap(grid, patch), TokenMap(grid, patch)
+        maps = TokenMaps(grid, patch, len(self.bundle.network["prune_after"]))
         labels = LabelRestorer(
             prepared.header.shape, prepared.header.affine, grid, affine,
             self.bundle.labels, self.bundle.activation, self.bundle.network["out_channels"],
@@ -166,9 +167,7 @@ class Segmenter:
             with watch("windows"):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
                     logits, trace = self.network.forward_with_trace(windows.to(self.device), keep_ratio=ratio)
-                for start, important, survived in zip(at, token_importance(trace), token_survival(trace), strict=True):
-                    importance.add(start, important)
-                    survival.add(start, survived)
+                maps.add(at, trace)
             tokens.update(tokens or tokens_per_stage(trace))
             done += len(at)
             left = (time.perf_counter() - began) / done * (len(starts) - done)
@@ -190,11 +189,18 @@ class Segmenter:
         # A model that is used again was there already.
         self._load_time = Stopwatch()
         token_grid = token_affine(affine, patch)
+        importance, stage = maps.importance(), maps.stage()
+        with watch("tokens"):
+            tokens_of_labels = token_report(
+                labels.array, prepared.header.affine, importance, stage, token_grid,
+                self.bundle.labels, self.bundle.network["prune_after"],
+            )  # fmt: skip
         report = {
             **self._describe(plan),
             "keep_ratio": ratio,
             "windows": {"count": len(starts), "size": list(self._window), "overlap": share, "batch": plan.batch_size},
             "tokens_per_stage": tokens,
+            "tokens": tokens_of_labels,
             "image": _grid(prepared.header.shape, prepared.header.affine),
             "network_grid": _grid(grid, affine),
             "labels": label_volumes(labels.array, prepared.header.affine, self.bundle.labels),
@@ -204,8 +210,10 @@ class Segmenter:
         }
         return Result(
             Volume(labels.array, prepared.header.affine, prepared.header.stored),
-            Volume(importance.mean(), token_grid),
-            Volume(survival.mean(), token_grid),
+            Volume(importance, token_grid),
+            Volume(maps.survival(), token_grid),
+            Volume(stage, token_grid),
+            Volume(maps.scores(), token_grid),
             report,
             prepared.inputs,
         )

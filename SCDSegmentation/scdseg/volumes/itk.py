@@ -111,7 +111,9 @@ def write_itk(volume: Volume, path: Path, compress: bool) -> None:
     Raises:
         OSError: the file cannot be written, as for a full disk.
     """
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.array.T))
+    # ITK's arrays run (Z, Y, X), the values of a voxel last.
+    array = np.moveaxis(volume.array, (0, 1, 2), (2, 1, 0))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array), isVector=array.ndim == 4)
     geometry = volume.stored if isinstance(volume.stored, ItkGeometry) else ItkGeometry.of_affine(volume.affine)
     image.SetSpacing(geometry.spacing)
     image.SetOrigin(geometry.origin)

@@ -41,7 +41,7 @@ class Volume:
     """Voxels in patient space.
 
     Args:
-        array: (X, Y, Z).
+        array: (X, Y, Z), or (X, Y, Z, values) where a voxel has several.
         affine: (4, 4) float64, voxel index → RAS+ in mm.
         stored: geometry of the file that the grid comes from (see :class:`VolumeHeader`), None for a grid of our own.
         warnings: what was noticed while reading.

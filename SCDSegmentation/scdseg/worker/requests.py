@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-OUTPUTS = ("labels", "importance", "survival", "report")
+OUTPUTS = ("labels", "importance", "survival", "stage", "scores", "report")
 
 
 class ProtocolError(Exception):
