@@ -206,3 +206,38 @@ def _turn_wheel(widget: QtWidgets.QWidget) -> None:
         False,
     )
     QtWidgets.QApplication.sendEvent(widget, event)
+
+
+def test_the_crosshair_node_knows_where_the_mouse_is_over_a_slice(host: embedded_slicer.Host, volume: Any) -> None:
+    import slicer
+
+    view = host.layout_manager._views()[RED]
+    view.forceRender()
+    crosshair = slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode")
+    places = []
+
+    def note(node: Any, _event: str) -> None:
+        place = [0.0, 0.0, 0.0]
+        places.append(place if node.GetCursorPositionRAS(place) else None)
+
+    tag = crosshair.AddObserver(crosshair.CursorPositionModifiedEvent, note)
+    shown = pixels(host, RED).sum(-1) > 600
+    left = np.argwhere(shown)[:, 1].min()
+    QTest.mouseMove(view, QtCore.QPoint(int(left), view.height() // 2))
+    xyz = [0.0, 0.0, 0.0]
+    assert crosshair.GetCursorPositionXYZ(xyz) is view.mrmlSliceNode()
+    QtWidgets.QApplication.sendEvent(view, QtCore.QEvent(QtCore.QEvent.Type.Leave))
+    crosshair.RemoveObserver(tag)
+    # The ball's radius is 16 mm; the view shows the patient's right side at its left.
+    centre = np.array(volume.GetOrigin()) + 2 * np.array((11.5, 14.5, 17.5))
+    np.testing.assert_allclose(places[0] - centre, (16, 0, 0), atol=2)
+    assert places[1:] == [None]
+
+
+def test_the_crosshair_node_outlives_the_scene(host: embedded_slicer.Host) -> None:
+    import slicer
+
+    crosshair = slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode")
+    host.clear_scene()
+    assert slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode") is crosshair
+    assert slicer.util.getNode("Crosshair") is crosshair

@@ -108,7 +108,7 @@ class RenderView(QtWidgets.QWidget):
         """Bring what displayable managers do not care for up to date, before a rendering."""
 
     def _set_size(self, width: int, height: int) -> None:
-        self._window.SetSize(width, height)
+        self._interactor.UpdateSize(width, height)
 
     def _refresh(self) -> None:
         if self._dirty and not self._pauses:

@@ -15,7 +15,7 @@ from embedded_slicer.views.rendering import RenderView
 
 @stand_in
 class qMRMLSliceView(RenderView):
-    """Draws one slice; the wheel moves it.
+    """Draws one slice; the wheel moves it, and the crosshair node knows where the mouse is.
 
     Checked against Libs/MRML/Widgets/qMRMLSliceView.h and CTK's ctkVTKAbstractView.h.
     """
@@ -35,6 +35,12 @@ class qMRMLSliceView(RenderView):
         self._logic = slice_logic
         super().__init__(slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance(), slice_logic.GetSliceNode())
         slice_logic.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.scheduleRender())
+        self._interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
+        self._style = slicer.vtkMRMLSliceViewInteractorStyle()
+        self._style.SetSliceLogic(slice_logic)
+        self._style.SetDisplayableManagers(self._group)
+        self._style.SetInteractor(self._interactor)
+        self.setMouseTracking(True)
         self._set_size(self.width(), self.height())
 
     def mrmlSliceNode(self) -> Any:
@@ -80,6 +86,17 @@ class qMRMLSliceView(RenderView):
         )
         named = [(key, slicer.mrmlScene.GetNodeByID(node_id), note) for key, node_id, note in layers if node_id]
         return "\n".join(f"{key}: {node.GetName()}{note}" for key, node, note in named if node)
+
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
+        place, keys = event.position(), event.modifiers()
+        control = bool(keys & QtCore.Qt.KeyboardModifier.ControlModifier)
+        shift = bool(keys & QtCore.Qt.KeyboardModifier.ShiftModifier)
+        self._interactor.SetEventInformationFlipY(int(place.x()), int(place.y()), control, shift)
+        self._interactor.MouseMoveEvent()
+
+    def leaveEvent(self, event: QtCore.QEvent) -> None:
+        self._interactor.LeaveEvent()
+        super().leaveEvent(event)
 
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         step = self._logic.GetLowestVolumeSliceSpacing()[2]

@@ -12,17 +12,20 @@ from .wrapper import WrappedClass, registerClass
 # fmt: off
 CLASSES = frozenset(
     {
-        "QAbstractButton", "QAction", "QApplication", "QBrush", "QButtonGroup", "QByteArray", "QCheckBox", "QColor",
-        "QComboBox", "QCoreApplication", "QCursor", "QDateTime", "QDesktopServices", "QDialog", "QDialogButtonBox",
-        "QDir", "QDoubleSpinBox", "QElapsedTimer", "QEvent", "QEventLoop", "QFile", "QFileDialog", "QFileInfo",
-        "QFont", "QFontMetrics", "QFormLayout", "QFrame", "QGridLayout", "QGroupBox", "QHBoxLayout", "QHeaderView",
-        "QIcon", "QImage", "QLabel", "QLayout", "QLineEdit", "QListWidget", "QListWidgetItem", "QLocale", "QMenu",
-        "QMessageBox", "QMimeData", "QObject", "QPainter", "QPalette", "QPen", "QPixmap", "QPlainTextEdit", "QPoint",
-        "QPointF", "QProcess", "QProcessEnvironment", "QProgressBar", "QProgressDialog", "QPushButton",
-        "QRadioButton", "QRect", "QRectF", "QScrollArea", "QSettings", "QSize", "QSizePolicy", "QSlider",
-        "QSpacerItem", "QSpinBox", "QSplitter", "QStackedWidget", "QStandardPaths", "QStyle", "QSysInfo",
-        "QTabWidget", "QTableWidget", "QTableWidgetItem", "QTextBrowser", "QTextEdit", "QTimer", "QToolButton",
-        "QUrl", "QVBoxLayout", "QWidget", "Qt",
+        "QAbstractButton", "QAbstractItemModel", "QAbstractItemView", "QAbstractSpinBox", "QAction", "QActionGroup",
+        "QApplication", "QBrush", "QButtonGroup", "QByteArray", "QCheckBox", "QClipboard", "QColor", "QComboBox",
+        "QCoreApplication", "QCursor", "QDateTime", "QDesktopServices", "QDialog", "QDialogButtonBox", "QDir",
+        "QDoubleSpinBox", "QElapsedTimer", "QEvent", "QEventLoop", "QFile", "QFileDialog", "QFileInfo", "QFont",
+        "QFontMetrics", "QFormLayout", "QFrame", "QGridLayout", "QGroupBox", "QGuiApplication", "QHBoxLayout",
+        "QHeaderView", "QIcon", "QImage", "QItemSelection", "QItemSelectionModel", "QKeySequence", "QLabel", "QLayout",
+        "QLineEdit", "QListWidget", "QListWidgetItem", "QLocale", "QMenu", "QMessageBox", "QMimeData", "QModelIndex",
+        "QObject", "QPainter", "QPalette", "QPen", "QPixmap", "QPlainTextEdit", "QPoint", "QPointF", "QProcess",
+        "QProcessEnvironment", "QProgressBar", "QProgressDialog", "QPushButton", "QRadioButton", "QRect", "QRectF",
+        "QScrollArea", "QScrollBar", "QSettings", "QShortcut", "QSignalBlocker", "QSize", "QSizePolicy", "QSlider",
+        "QSortFilterProxyModel", "QSpacerItem", "QSpinBox", "QSplitter", "QStackedWidget", "QStandardItem",
+        "QStandardItemModel", "QStandardPaths", "QStyle", "QSysInfo", "QTabBar", "QTabWidget", "QTableView",
+        "QTableWidget", "QTableWidgetItem", "QTextBrowser", "QTextEdit", "QTimer", "QToolBar", "QToolButton",
+        "QTreeWidget", "QTreeWidgetItem", "QUrl", "QVBoxLayout", "QWidget", "Qt",
     }
 )
 # fmt: on

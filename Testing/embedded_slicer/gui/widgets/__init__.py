@@ -7,6 +7,7 @@ from .message_box import MessageBox
 from .mrml_widget import MRMLWidget
 from .node_combo_box import NodeComboBox
 from .slider_widget import SliderWidget
+from .table_view import TableView
 
 CTK_WIDGETS = {
     "ctkCollapsibleButton": CollapsibleButton,
@@ -15,6 +16,7 @@ CTK_WIDGETS = {
 }
 SLICER_WIDGETS = {
     "qMRMLNodeComboBox": NodeComboBox,
+    "qMRMLTableView": TableView,
     "qMRMLWidget": MRMLWidget,
 }
 
