@@ -48,6 +48,11 @@ class OverlayControl:
         if parameters.show3D:
             self._surfaces.show(results.segmentation)
 
+    def refresh(self) -> None:
+        """Show what the parameters say, whatever the views show now."""
+        if self._parameters is not None:
+            self._apply(self._parameters.segmentation, self._parameters.importance, self._parameters)
+
     def _state(self) -> tuple[Any, ...]:
         """What the slice views depend on."""
         p = self._parameters
@@ -84,8 +89,10 @@ class OverlayControl:
         maps, choice = tokenMapsOf(importance), parameters.tokenMap
         if maps is not None:
             token_display.showAs(maps, choice, parameters.stage, parameters.threshold, parameters.colors)
+        opacity = token_display.layerOpacity(choice, parameters.opacity)
+        overlay.show(segmentation, token_display.shownNode(maps, choice), parameters.shown, opacity)
+        if maps is not None:
             token_display.setLegend(maps, choice, parameters.legend and overlay.showsTokens(parameters.shown))
-        overlay.show(segmentation, token_display.shownNode(maps, choice), parameters.shown, parameters.opacity)
         self._boxes.follow(maps, parameters)
 
     def _showSurfaces(self) -> None:

@@ -17,6 +17,7 @@ from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
 from SCDSegmentationLib.token_display import prepareDisplay
 from SCDSegmentationLib.token_maps import MAPS, PreparedMaps, placeBelow
+from SCDSegmentationLib.token_tables import commitTables
 from SCDSegmentationLib.volume_files import matrixOf, openLabels
 
 # What a run is asked for: the label map, and the maps on the token grid.
@@ -107,6 +108,7 @@ class PreparedResults:
             if segmentationNode is None:
                 segmentationNode = self._add("vtkMRMLSegmentationNode", "segmentation", made)
             prepareDisplay(maps)
+            commitTables(maps, self.report, self.volumeNode.GetName(), made)
             self._commitSegmentation(segmentationNode)
             segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
             segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))

@@ -11,6 +11,7 @@ COLOR_TABLES = ("Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey")
 DEFAULT_COLORS = COLOR_TABLES[0]
 _STAGE_COLORS = "SCDSegmentation.stageColors"
 _GREY = "Grey"
+_DARK = 0.25  # of the grey over pruned tokens: 0 is black
 _LEGEND_TITLES = {IMPORTANCE_MAP: "importance", SURVIVAL_MAP: "survival"}
 
 
@@ -38,6 +39,11 @@ def usesThreshold(choice: str) -> bool:
     return choice in (IMPORTANCE_MAP, SURVIVAL_MAP)
 
 
+def layerOpacity(choice: str, opacity: float) -> float:
+    """Opacity of the layer for the opacity that the user chose: grey must cover more than colours do to be seen."""
+    return 1 - (1 - opacity) ** 2 if choice == GREYED else opacity
+
+
 def showAs(maps: TokenMaps, choice: str, stage: int, threshold: float, colors: str) -> None:
     """Set how the volume of a choice looks.
 
@@ -61,8 +67,9 @@ def showAs(maps: TokenMaps, choice: str, stage: int, threshold: float, colors: s
             _setShownRange(display, threshold, 1.0, threshold > 0)
         elif choice == GREYED:
             display.SetAndObserveColorNodeID(_colorTableId(_GREY))
-            # So wide that every stage falls on the middle of the table: one grey.
-            display.SetWindowLevel(1000.0 * last, last / 2)
+            # So wide that every stage falls on one grey, a dark one, against which what was kept stands out.
+            window = 1000.0 * last
+            display.SetWindowLevel(window, last / 2 + (0.5 - _DARK) * window)
             _setShownRange(display, 1, stage, True)
         else:
             display.SetAndObserveColorNodeID(_stageColors(maps, colors).GetID())
@@ -90,7 +97,7 @@ def stageColors(maps: TokenMaps, colors: str) -> list[tuple[float, float, float]
 
 
 def setLegend(maps: TokenMaps, choice: str, visible: bool) -> None:
-    """Show the colour legend of a choice, and hide those of the others."""
+    """Show the colour legend of a choice, whose volume is in the views already, and hide those of the others."""
     shown = shownNode(maps, choice) if visible and choice != GREYED else None
     for node in maps.nodes:
         _setLegend(node, node is shown, _LEGEND_TITLES.get(choice, "tokens"))
@@ -114,8 +121,10 @@ def _setLegend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool, title: str) 
             names = node.GetDisplayNode().GetColorNode().GetType() == slicer.vtkMRMLColorTableNode.User
             legend.SetTitleText(title)
             legend.SetUseColorNamesForLabels(names)
-            legend.SetSize(0.1, 0.3)  # of the view; its text scales with it
+            legend.SetSize(0.28 if names else 0.1, 0.3)  # of the view; its text scales with it
         legend.SetVisibility(visible)
+    if visible:
+        legend.Modified()  # views look only then whether they show the volume
 
 
 def _setShownRange(display: slicer.vtkMRMLScalarVolumeDisplayNode, low: float, high: float, apply: bool) -> None:

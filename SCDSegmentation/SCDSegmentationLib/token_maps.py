@@ -130,9 +130,10 @@ class PreparedMaps:
             node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
 
 
-def placeBelow(node: slicer.vtkMRMLTransformableNode, importance: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Under the importance's transform, and below it in the subject hierarchy: they are deleted together."""
-    node.SetAndObserveTransformNodeID(importance.GetTransformNodeID())
+def placeBelow(node: slicer.vtkMRMLNode, importance: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Below the importance in the subject hierarchy, and under its transform if the node is in space."""
+    if isinstance(node, slicer.vtkMRMLTransformableNode):
+        node.SetAndObserveTransformNodeID(importance.GetTransformNodeID())
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(importance))
 

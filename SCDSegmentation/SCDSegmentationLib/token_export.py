@@ -1,0 +1,179 @@
+"""Pictures of all token maps, the tables and a report of a run, in a folder of their own: all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+
+from SCDSegmentationLib import overlay, token_display
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.overlay_control import OverlayControl
+from SCDSegmentationLib.parameters import GREYED, KEPT, SEGMENTS, TOKEN_MAP_CHOICES, TOKENS, SCDSegmentationParameters
+from SCDSegmentationLib.results import REPORT_ATTRIBUTE
+from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.token_html import writeHtml
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.token_tables import TABLES, tableOf
+
+_FOLDER_NAME = "token maps"
+_DONE = object()
+
+
+class TokenExport:
+    """Writes an export, one picture a turn of the event loop; ends with exactly one of ``finished`` and ``failed``.
+
+    Signals:
+        finished(Path): the folder with the export.
+        failed(SegmentationError): nothing was written.
+
+    Args:
+        parent: folder that the export's own folder is made in.
+        parameters: the state of the panel.
+        control: puts the views back to what the parameters say.
+
+    Raises:
+        SegmentationError: there is no run to export, or the folder cannot be written.
+    """
+
+    def __init__(self, parent: Path, parameters: SCDSegmentationParameters, control: OverlayControl) -> None:
+        self.finished, self.failed = Signal(), Signal()
+        self._parameters, self._control = parameters, control
+        maps, segmentation = tokenMapsOf(parameters.importance), parameters.segmentation
+        report = segmentation.GetAttribute(REPORT_ATTRIBUTE) if segmentation is not None else None
+        if maps is None or maps.stage is None or report is None:
+            raise SegmentationError("There is no run to export: select its segmentation and importance in Outputs.")
+        self._maps: TokenMaps = maps
+        self._report: dict[str, Any] = json.loads(report)
+        self._parent = parent
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=".scdseg-export-", dir=parent))
+        except OSError as error:
+            raise SegmentationError(
+                f"The folder {parent} cannot be written ({error.strerror or error}): choose another folder for the export.",
+                "resource",
+            ) from error
+
+    def start(self) -> None:
+        """Begin; everything else happens in the event loop."""
+        steps = self._steps()
+        qt.QTimer.singleShot(0, lambda: self._next(steps))
+
+    def _next(self, steps: Iterator[None]) -> None:
+        try:
+            ended = next(steps, _DONE) is _DONE
+            folder = self._moved() if ended else None
+        except SegmentationError as error:
+            self._fail(error)
+        except OSError as error:
+            message = f"The export could not be written to {self._parent} ({error.strerror or error}): free disk space."
+            self._fail(SegmentationError(message, "resource"))
+        else:
+            if folder is None:
+                qt.QTimer.singleShot(0, lambda: self._next(steps))
+            else:
+                self._control.refresh()
+                self.finished.emit(folder)
+
+    def _fail(self, error: SegmentationError) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._control.refresh()
+        self.failed.emit(error)
+
+    def _steps(self) -> Iterator[None]:
+        parameters, maps = self._parameters, self._maps
+        pictures: dict[str, dict[str, Path]] = {}
+        for choice in (SEGMENTS, *TOKEN_MAP_CHOICES):
+            if any(node.GetScene() is None for node in (maps.importance, maps.stage, parameters.segmentation)):
+                raise SegmentationError("The results were deleted during the export: nothing was written.", "cancelled")
+            self._show(choice)
+            title = f"{choice}, after block {self._block}" if choice in (KEPT, GREYED) else choice
+            pictures[title] = {}
+            for view in _sliceViews():
+                path = self._folder / f"{choice.lower().replace(' ', '_')}_{view.lower()}.png"
+                _capture(slicer.app.layoutManager().sliceWidget(view).sliceView(), path)
+                pictures[title][view] = path
+                yield
+        self._control.refresh()
+        path = self._folder / "3d.png"
+        _capture(slicer.app.layoutManager().threeDWidget(0).threeDView(), path)
+        pictures["3-D view"] = {"3-D": path}
+        yield
+        tables = {kind: node for kind in TABLES if (node := tableOf(maps, kind)) is not None}
+        for kind, node in tables.items():
+            _writeCsv(node, self._folder / f"{kind.replace(' ', '_')}.csv")
+        text = json.dumps(self._report, indent=2, ensure_ascii=False)
+        (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
+        titles = {f"Tokens of each {kind.partition(' ')[0]}": node for kind, node in tables.items()}
+        writeHtml(self._folder / "report.html", pictures, titles, self._report)
+
+    @property
+    def _stage(self) -> int:
+        return min(self._parameters.stage, len(self._maps.pruneAfter))
+
+    @property
+    def _block(self) -> int:
+        return self._maps.pruneAfter[self._stage - 1]
+
+    def _show(self, choice: str) -> None:
+        """Show the segments alone, or a token map alone, and leave the parameters as they are."""
+        parameters, maps = self._parameters, self._maps
+        shown = SEGMENTS if choice == SEGMENTS else TOKENS
+        token_display.showAs(maps, choice, self._stage, parameters.threshold, parameters.colors)
+        opacity = token_display.layerOpacity(choice, parameters.opacity)
+        overlay.show(parameters.segmentation, token_display.shownNode(maps, choice), shown, opacity)
+        token_display.setLegend(maps, choice, choice != SEGMENTS)
+
+    def _moved(self) -> Path:
+        """The folder under its name, which no other export in the parent folder has."""
+        number = 1
+        while (target := self._parent / f"{_FOLDER_NAME} {number}").exists():
+            number += 1
+        self._folder.chmod(0o755)  # temporary folders are private
+        return self._folder.rename(target)
+
+
+def _sliceViews() -> list[str]:
+    """Names of the slice views that are drawn."""
+    manager = slicer.app.layoutManager()
+    views = {name: manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()}
+    return [name for name, view in views.items() if min(view.renderWindow().GetSize()) > 1]
+
+
+def _capture(view: Any, path: Path) -> None:
+    """Write what a view shows to a PNG file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    view.forceRender()
+    grab = vtk.vtkWindowToImageFilter()
+    grab.SetInput(view.renderWindow())
+    grab.ReadFrontBufferOff()
+    writer = vtk.vtkPNGWriter()
+    writer.SetInputConnection(grab.GetOutputPort())
+    writer.WriteToMemoryOn()
+    writer.Write()
+    path.write_bytes(memoryview(writer.GetResult()))
+
+
+def _writeCsv(node: slicer.vtkMRMLTableNode, path: Path) -> None:
+    """Write a table as comma-separated values.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    writer = vtk.vtkDelimitedTextWriter()
+    writer.SetInputData(node.GetTable())
+    writer.SetFieldDelimiter(",")
+    writer.SetWriteToOutputString(True)
+    if not writer.Write():
+        raise OSError(f"table {node.GetName()} could not be written")
+    path.write_text(writer.GetOutputString(), encoding="utf-8")

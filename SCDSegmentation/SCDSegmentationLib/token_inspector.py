@@ -1,0 +1,106 @@
+"""The section of the panel that looks inside a run: token maps, stages, boxes, what lies under the cursor, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+
+from SCDSegmentationLib.parameters import SCDSegmentationParameters
+from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.token_readout import CursorReadout, readToken
+from SCDSegmentationLib.token_tables import TABLES, tableOf
+
+_NO_RUN = "Press Apply first: a run makes the token maps."
+_NO_TOKEN = "Move the mouse over a slice."
+
+
+class TokenInspector:
+    """Follows the parameters: shows what is known of the run whose importance is selected.
+
+    Signals:
+        exportAsked(str): the user asked for an export into this folder.
+
+    Args:
+        ui: the widgets of ``TokenInspection.ui`` by name.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self.ui = ui
+        self.exportAsked = Signal()
+        self._parameters: SCDSegmentationParameters | None = None
+        self._tags: tuple[int, int] = (0, 0)
+        self._cursor = CursorReadout(self._onCursorMoved)
+        ui.tableComboBox.addItems([f"Tokens of each {kind.partition(' ')[0]}" for kind in TABLES])
+        ui.tableView.sortingEnabled = True
+        ui.stageSlider.valueChanged.connect(self._onStage)
+        ui.tableComboBox.currentIndexChanged.connect(lambda *_: self._showTable())
+        ui.copyTableButton.clicked.connect(lambda *_: self._onCopy())
+        ui.exportButton.clicked.connect(lambda *_: self.exportAsked.emit(ui.exportDirectoryButton.directory))
+
+    @property
+    def maps(self) -> TokenMaps | None:
+        """Of the selected run; None if there is none."""
+        return tokenMapsOf(self._parameters.importance) if self._parameters is not None else None
+
+    def setParameters(self, parameters: SCDSegmentationParameters | None) -> None:
+        """Show the run of these parameters and write changes into them; None: neither."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._tags[0])
+            self._parameters.RemoveObserver(self._tags[1])
+            self._cursor.stop()
+        self._parameters = parameters
+        if parameters is None:
+            return
+        guiTag = parameters.connectGui(self.ui)
+        self._tags = guiTag, parameters.AddObserver("ModifiedEvent", lambda caller, event: self.show())
+        self._cursor.start()
+        self.show()
+
+    def show(self) -> None:
+        """Show what there is now."""
+        if self._parameters is None or slicer.mrmlScene.IsImporting():
+            return
+        maps = self.maps
+        stages = len(maps.pruneAfter) if maps else 0
+        usable = maps is not None and maps.stage is not None and stages > 0
+        ui = self.ui
+        for widget in (ui.stageSlider, ui.boxesCheckBox, ui.boxColorsComboBox, ui.copyTableButton, ui.exportButton):
+            widget.setEnabled(usable)
+        wasBlocked = ui.stageSlider.blockSignals(True)
+        ui.stageSlider.setMaximum(max(stages, 1))
+        ui.stageSlider.setValue(min(self._parameters.stage, max(stages, 1)))
+        ui.stageSlider.blockSignals(wasBlocked)
+        ui.stageInfoLabel.setText(_stageText(maps, ui.stageSlider.value) if usable else _NO_RUN)
+        self._showTable()
+
+    def _onStage(self, stage: int) -> None:
+        if self._parameters is not None:
+            self._parameters.stage = stage
+
+    def _showTable(self) -> None:
+        node = tableOf(self.maps, TABLES[self.ui.tableComboBox.currentIndex])
+        if node is not self.ui.tableView.mrmlTableNode():
+            self.ui.tableView.setMRMLTableNode(node)
+
+    def _onCopy(self) -> None:
+        view = self.ui.tableView
+        whole = not view.selectionModel().hasSelection()
+        if whole:
+            view.selectAll()
+        view.copySelection()
+        if whole:
+            view.clearSelection()
+
+    def _onCursorMoved(self, place: Sequence[float] | None) -> None:
+        maps = self.maps
+        token = readToken(maps, self._parameters.segmentation, place) if maps is not None and place else None
+        self.ui.cursorLabel.setText(token.text(maps) if token is not None else _NO_TOKEN)
+
+
+def _stageText(maps: TokenMaps, stage: int) -> str:
+    stages = slicer.util.arrayFromVolume(maps.stage)
+    kept, count = int((stages > stage).sum()), stages.size
+    return f"after block {maps.pruneAfter[stage - 1]}: {kept} of {count} tokens kept ({kept / count:.1%})"

@@ -1,0 +1,128 @@
+"""What became of the tokens of each stage and of each structure, as tables in the scene, made from a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+import vtk
+
+from SCDSegmentationLib.token_maps import TokenMaps, placeBelow
+
+STAGE_TABLE, STRUCTURE_TABLE = "stage table", "structure table"
+TABLES = (STRUCTURE_TABLE, STAGE_TABLE)
+OUTSIDE = "outside every structure"
+_REFERENCES = {STAGE_TABLE: "SCDSegmentation.stageTable", STRUCTURE_TABLE: "SCDSegmentation.structureTable"}
+_NAMES = {STAGE_TABLE: "tokens by stage", STRUCTURE_TABLE: "tokens by structure"}
+_DECIMALS = 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Args:
+        name: over it.
+        description: its tool tip.
+        values: text, whole numbers or numbers; all of one kind.
+    """
+
+    name: str
+    description: str
+    values: Sequence[str] | Sequence[int] | Sequence[float]
+
+
+def stageColumns(report: Mapping[str, Any]) -> list[Column]:
+    """One row for each pruning stage: tokens in, kept and pruned."""
+    stages, window = report["tokens"]["stages"], report["tokens_per_stage"]
+    entered = [stage["in"] for stage in stages]
+    kept = [stage["kept"] for stage in stages]
+    share = [_rounded(k / n if n else 0.0) for k, n in zip(kept, entered, strict=True)]
+    return [
+        Column("stage", "Where the tokens are scored", [f"after block {stage['after_block']}" for stage in stages]),
+        Column("tokens in", "Tokens of the volume that reached the stage", entered),
+        Column("kept", "Tokens of the volume that most windows kept", kept),
+        Column("pruned", "Tokens of the volume that were pruned at the stage", [stage["pruned"] for stage in stages]),
+        Column("share kept", "Kept tokens over tokens in", share),
+        Column("in, per window", "Tokens of one window that reached the stage", list(window["scored"])),
+        Column("kept, per window", "Tokens of one window that were kept", list(window["kept"])),
+    ]
+
+
+def structureColumns(report: Mapping[str, Any]) -> list[Column]:
+    """One row for each structure found, and one for the tokens outside all of them."""
+    tokens = report["tokens"]
+    volumes = {label["value"]: label["ml"] for label in report["labels"]}
+    rows = [*tokens["labels"], tokens["outside"]]
+    ml = [volumes[row["value"]] for row in tokens["labels"]]
+    columns = [
+        Column("structure", "Segment", [*(row["name"] for row in tokens["labels"]), OUTSIDE]),
+        Column("volume [ml]", "Volume of the segment", [*map(_rounded, ml), 0.0]),
+        Column("tokens", "Tokens that hold at least one voxel of it", [row["tokens"] for row in rows]),
+        Column(
+            "mean importance",
+            "Token importance, averaged over the voxels; outside, over the tokens",
+            [_rounded(row["importance"]) for row in rows],
+        ),
+    ]
+    for number, stage in enumerate(tokens["stages"]):
+        block = stage["after_block"]
+        kept = [_rounded(row["kept"][number]) for row in rows]
+        columns.append(Column(f"kept after block {block}", f"Share of its tokens kept after block {block}", kept))
+    return columns
+
+
+def commitTables(maps: TokenMaps, report: Mapping[str, Any], volumeName: str, made: list[slicer.vtkMRMLNode]) -> None:
+    """Put both tables of a run beside its maps, replacing those of the run before.
+
+    Args:
+        maps: of the run.
+        report: of the run.
+        volumeName: for the names of new nodes.
+        made: gets the nodes that were made.
+    """
+    for kind, columns in ((STAGE_TABLE, stageColumns(report)), (STRUCTURE_TABLE, structureColumns(report))):
+        node = tableOf(maps, kind)
+        if node is None:
+            name = slicer.mrmlScene.GenerateUniqueName(f"{volumeName} {_NAMES[kind]}")
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
+            made.append(node)
+            maps.importance.SetNodeReferenceID(_REFERENCES[kind], node.GetID())
+            placeBelow(node, maps.importance)
+        fillTable(node, columns)
+
+
+def tableOf(maps: TokenMaps | None, kind: str) -> slicer.vtkMRMLTableNode | None:
+    """A table of a run; None if it is not in the scene."""
+    return maps.importance.GetNodeReference(_REFERENCES[kind]) if maps is not None else None
+
+
+def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column]) -> None:
+    """Give a table these columns in place of its own; it can be read and copied, not edited."""
+    with slicer.util.NodeModify(node):
+        node.SetLocked(False)
+        node.RemoveAllColumns()
+        for column in columns:
+            node.AddColumn(_array(column))
+            node.SetColumnDescription(column.name, column.description)
+        node.SetUseColumnTitleAsColumnHeader(True)
+        node.SetLocked(True)
+
+
+def _array(column: Column) -> vtk.vtkAbstractArray:
+    if all(isinstance(value, str) for value in column.values):
+        array = vtk.vtkStringArray()
+    elif all(isinstance(value, int) for value in column.values):
+        array = vtk.vtkIntArray()
+    else:
+        array = vtk.vtkDoubleArray()
+    array.SetName(column.name)
+    for value in column.values:
+        array.InsertNextValue(value)
+    return array
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), _DECIMALS)
