@@ -16,7 +16,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
 from SCDSegmentationLib.token_display import prepareDisplay
-from SCDSegmentationLib.token_maps import MAPS, PreparedMaps, placeBelow
+from SCDSegmentationLib.token_maps import MAPS, PreparedMaps, dependants, placeBelow, removeNodes
 from SCDSegmentationLib.token_tables import commitTables
 from SCDSegmentationLib.volume_files import matrixOf, openLabels
 
@@ -118,7 +118,7 @@ class PreparedResults:
                 placeBelow(node, maps.importance)
         except BaseException:
             for node in made:
-                slicer.mrmlScene.RemoveNode(node)
+                removeNodes([*dependants(node), node])
             raise
         return Results(segmentationNode, maps.importance, maps.survival, maps.stage, maps.scores, self.report)
 

@@ -19,9 +19,9 @@ table { border-collapse: collapse; } th, td { border: 1px solid #ccc; padding: 0
 th { background: #f2f2f2; text-align: left; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
 """
 _MEANING = (
-    "Importance says how long a token stayed and how high it was scored where it was last scored; survival is the share "
-    "of the pruning stages that it passed. Both say where the network went on computing. Neither is a confidence, nor an "
-    "explanation of a label: pruned tokens take part in the result, too."
+    "Importance says how long a token stayed and how high it was scored where it was last scored; survival is the "
+    "share of the pruning stages that it passed. Both say where the network went on computing. Neither is a "
+    "confidence, nor an explanation of a label: pruned tokens take part in the result, too."
 )
 
 
@@ -58,10 +58,11 @@ def writeHtml(
 
 def _settings(report: Mapping[str, Any]) -> str:
     model, device, windows = report["model"], report["device"], report["windows"]
+    size = " × ".join(map(str, windows["size"]))
     rows = {
         "Model": f"{model['name']} {model['version']} (SHA-256 {model['sha256']})",
         "Keep ratio": f"{report['keep_ratio']}",
-        "Windows": f"{windows['count']} of {' × '.join(map(str, windows['size']))} voxels, overlap {windows['overlap']}",
+        "Windows": f"{windows['count']} of {size} voxels, overlap {windows['overlap']}",
         "Device": f"{device['name']}, {report['precision']}",
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
     }

@@ -18,6 +18,7 @@ from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, readVolume
 IMPORTANCE, SURVIVAL, STAGE, SCORES = "importance", "survival", "stage", "scores"
 MAPS = (IMPORTANCE, SURVIVAL, STAGE, SCORES)
 PRUNE_AFTER_ATTRIBUTE = "SCDSegmentation.PruneAfter"
+_PREFIX = "SCDSegmentation."  # of the roles of our references
 _NAMES = {
     IMPORTANCE: "token importance",
     SURVIVAL: "token survival",
@@ -138,6 +139,24 @@ def placeBelow(node: slicer.vtkMRMLNode, importance: slicer.vtkMRMLScalarVolumeN
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(importance))
 
 
+def dependants(node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLNode]:
+    """What was made for a node and is of no use without it: the other maps of an importance, their tables and colours."""
+    found = []
+    for number in range(node.GetNumberOfNodeReferenceRoles()):
+        role = node.GetNthNodeReferenceRole(number)
+        other = node.GetNodeReference(role) if role.startswith(_PREFIX) else None
+        if other is not None and node.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+            found += [other, *dependants(other)]
+    return found
+
+
+def removeNodes(nodes: Sequence[slicer.vtkMRMLNode]) -> None:
+    """Take nodes out of the scene, those that are still in it."""
+    for node in nodes:
+        if node.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(node)
+
+
 def _role(kind: str) -> str:
     """Of the reference from the importance node."""
-    return f"SCDSegmentation.{kind}"
+    return f"{_PREFIX}{kind}"

@@ -143,8 +143,9 @@ class Host:
         self.window.show()
 
     def _render_views(self) -> None:
-        for view in self.layout_manager._views():
-            view.forceRender()
+        self.window._arrange()  # views that were not in the layout before have their size only now
+        for view in self.layout_manager._shown_views():
+            view._render()
 
     def close(self) -> None:
         """Quit as the application does: tell it, unload the scripted modules, close the scene."""

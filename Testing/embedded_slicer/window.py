@@ -58,13 +58,7 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         self._panel.setWidgetResizable(True)
         self._panel.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._panel.setFixedWidth(_PANEL_WIDTH)
-        self._views = QtWidgets.QWidget()
-        grid = QtWidgets.QGridLayout(self._views)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(2)
-        red, yellow, green, threed = layout_manager.viewWidgets()
-        for place, widget in {(0, 0): red, (0, 1): threed, (1, 0): green, (1, 1): yellow}.items():
-            grid.addWidget(widget, *place)
+        self._views = layout_manager._viewport
         central = QtWidgets.QWidget()
         row = QtWidgets.QHBoxLayout(central)
         row.setContentsMargins(0, 0, 0, 0)

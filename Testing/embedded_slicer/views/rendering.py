@@ -21,11 +21,85 @@ def choose_backend() -> None:
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
 
 
-class RenderView(QtWidgets.QWidget):
-    """A renderer in an off-screen window, with the displayable managers of a factory.
+class PictureView(QtWidgets.QWidget):
+    """A VTK window off-screen, painted as a picture.
 
-    It renders when ``forceRender`` is called and, while it is visible, when something has changed.
+    It renders when ``_render`` is called and, while it is visible, when something has changed.
     """
+
+    def __init__(self, window: Any) -> None:
+        """Args:
+        window: the vtkRenderWindow.
+        """
+        super().__init__()
+        self.setMinimumSize(_MINIMUM_SIZE, _MINIMUM_SIZE)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Expanding)
+        self._picture = QtGui.QImage()
+        self._dirty = True
+        self._pauses = 0
+        self._window = window
+        self._window.SetOffScreenRendering(1)
+        self._timer = QtCore.QTimer(self)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+        self.resize(400, 400)
+
+    def renderWindow(self) -> Any:
+        """The vtkRenderWindow."""
+        return self._window
+
+    def _render(self) -> None:
+        """Render now."""
+        self._set_size(max(self.width(), _MINIMUM_SIZE), max(self.height(), _MINIMUM_SIZE))
+        self._update()
+        self._window.Render()
+        width, height = self._window.GetSize()
+        pixels = vtk.vtkUnsignedCharArray()
+        self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
+        rows = np.ascontiguousarray(vtk_to_numpy(pixels).reshape(height, width, 3)[::-1])
+        self._picture = QtGui.QImage(rows.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888).copy()
+        self._dirty = False
+        self.update()
+
+    def _schedule(self) -> None:
+        """Note that the picture is out of date."""
+        self._dirty = True
+
+    def _update(self) -> None:
+        """Bring what does not follow the scene by itself up to date, before a rendering."""
+
+    def _set_size(self, width: int, height: int) -> None:
+        self._window.SetSize(width, height)
+
+    def _refresh(self) -> None:
+        if self._dirty and not self._pauses:
+            self._render()
+
+    def _close(self) -> None:
+        """Let go of the graphics context."""
+        self._timer.stop()
+        self._window.Finalize()
+
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        self._timer.start()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QtGui.QHideEvent) -> None:
+        self._timer.stop()
+        super().hideEvent(event)
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
+        self._schedule()
+        super().resizeEvent(event)
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        painter = QtGui.QPainter(self)
+        painter.drawImage(self.rect(), self._picture)
+        painter.end()
+
+
+class RenderView(PictureView):
+    """A renderer with the displayable managers of a factory."""
 
     # Displayable managers to register, in the order in which Slicer's views and modules do.
     _DISPLAYABLE_MANAGERS: tuple[str, ...] = ()
@@ -35,17 +109,10 @@ class RenderView(QtWidgets.QWidget):
         factory: the displayable manager factory of this kind of view.
         view_node: the view's MRML node.
         """
-        super().__init__()
         choose_backend()
-        self.setMinimumSize(_MINIMUM_SIZE, _MINIMUM_SIZE)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Expanding)
+        super().__init__(vtk.vtkRenderWindow())
         self._node = view_node
-        self._picture = QtGui.QImage()
-        self._dirty = True
         self._outdated = False
-        self._pauses = 0
-        self._window = vtk.vtkRenderWindow()
-        self._window.SetOffScreenRendering(1)
         self._window.SetMultiSamples(0)
         self._renderer = vtk.vtkRenderer()
         self._window.AddRenderer(self._renderer)
@@ -60,35 +127,14 @@ class RenderView(QtWidgets.QWidget):
         self._group.SetMRMLDisplayableNode(view_node)
         scene = view_node.GetScene()
         scene.AddObserver(scene.EndBatchProcessEvent, lambda *_: self._on_batch_processed())
-        self._timer = QtCore.QTimer(self)
-        self._timer.setInterval(_REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
-        self.resize(400, 400)
 
     def scheduleRender(self) -> None:
         """Note that the picture is out of date."""
-        self._dirty = True
+        self._schedule()
 
     def forceRender(self) -> None:
         """Render now."""
-        self._set_size(max(self.width(), _MINIMUM_SIZE), max(self.height(), _MINIMUM_SIZE))
-        self._update()
-        if self._outdated:
-            # Displayable managers only note that a scene was loaded; the view node's next change makes them look.
-            self._node.Modified()
-            self._outdated = False
-        self._window.Render()
-        width, height = self._window.GetSize()
-        pixels = vtk.vtkUnsignedCharArray()
-        self._window.GetPixelData(0, 0, width - 1, height - 1, 0, pixels, 0)
-        rows = np.ascontiguousarray(vtk_to_numpy(pixels).reshape(height, width, 3)[::-1])
-        self._picture = QtGui.QImage(rows.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888).copy()
-        self._dirty = False
-        self.update()
-
-    def renderWindow(self) -> Any:
-        """The vtkRenderWindow."""
-        return self._window
+        self._render()
 
     def interactor(self) -> Any:
         """The vtkRenderWindowInteractor."""
@@ -105,34 +151,14 @@ class RenderView(QtWidgets.QWidget):
         """Set up the renderer before displayable managers add their actors to it."""
 
     def _update(self) -> None:
-        """Bring what displayable managers do not care for up to date, before a rendering."""
+        if self._outdated:
+            # Displayable managers only note that a scene was loaded; the view node's next change makes them look.
+            self._node.Modified()
+            self._outdated = False
 
     def _set_size(self, width: int, height: int) -> None:
         self._interactor.UpdateSize(width, height)
 
-    def _refresh(self) -> None:
-        if self._dirty and not self._pauses:
-            self.forceRender()
-
     def _close(self) -> None:
-        """Let go of the nodes and of the graphics context."""
-        self._timer.stop()
         self._group.SetMRMLDisplayableNode(None)
-        self._window.Finalize()
-
-    def showEvent(self, event: QtGui.QShowEvent) -> None:
-        self._timer.start()
-        super().showEvent(event)
-
-    def hideEvent(self, event: QtGui.QHideEvent) -> None:
-        self._timer.stop()
-        super().hideEvent(event)
-
-    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
-        self.scheduleRender()
-        super().resizeEvent(event)
-
-    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        painter = QtGui.QPainter(self)
-        painter.drawImage(self.rect(), self._picture)
-        painter.end()
+        super()._close()

@@ -66,6 +66,7 @@ class qMRMLSliceView(RenderView):
         self._renderer.AddViewProp(self._corner_annotation)
 
     def _update(self) -> None:
+        super()._update()
         # The logic's image is another one as soon as it has layers.
         connection = self._logic.GetImageDataConnection()
         self._image_actor.SetVisibility(connection is not None)

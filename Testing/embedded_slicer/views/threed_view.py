@@ -73,6 +73,7 @@ class qMRMLThreeDView(RenderView):
         self._renderer.GradientBackgroundOn()
 
     def _update(self) -> None:
+        super()._update()
         # Without depth peeling transparent surfaces look wrong; it costs time, so the view node decides.
         peeling = bool(self._node.GetUseDepthPeeling())
         self._window.SetAlphaBitPlanes(peeling)
