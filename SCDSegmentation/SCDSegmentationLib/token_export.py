@@ -57,7 +57,7 @@ class TokenExport:
             self._folder = Path(tempfile.mkdtemp(prefix=".scdseg-export-", dir=parent))
         except OSError as error:
             raise SegmentationError(
-                f"The folder {parent} cannot be written ({error.strerror or error}): choose another one for the export.",
+                f"The folder {parent} cannot be written ({error.strerror or error}): choose another for the export.",
                 "resource",
             ) from error
 

@@ -140,7 +140,7 @@ def placeBelow(node: slicer.vtkMRMLNode, importance: slicer.vtkMRMLScalarVolumeN
 
 
 def dependants(node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLNode]:
-    """What was made for a node and is of no use without it: the other maps of an importance, their tables and colours."""
+    """What was made for a node and is of no use without it: an importance's other maps, their tables and colours."""
     found = []
     for number in range(node.GetNumberOfNodeReferenceRoles()):
         role = node.GetNthNodeReferenceRole(number)
