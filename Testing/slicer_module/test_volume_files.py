@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import slicer
 
 from SCDSegmentationLib.models import findModels
-from SCDSegmentationLib.results import PreparedResults
+from SCDSegmentationLib.results import RESULT_FILES, PreparedResults
 from SCDSegmentationLib.volume_files import VolumeWriter, matrixOf, readVolume, volumeProblem
 from slicer_module.helpers import OBLIQUE, add_volume
 
@@ -87,8 +87,10 @@ def test_a_large_result_is_read_in_pieces_that_nobody_notices(tmp_path: Path) ->
     labels = np.zeros((300, 512, 512), np.uint8)
     labels[20:280, 60:450, 60:450] = 2
     volume = slicer.util.addVolumeFromArray(np.zeros(labels.shape, np.int16))
-    for name, array in (("labels", labels), ("importance", np.zeros((8, 8, 8), np.float32))):
-        image = sitk.GetImageFromArray(array)
+    maps = np.zeros((8, 8, 8), np.float32)
+    arrays = {"importance": maps, "survival": maps, "stage": maps.astype(np.uint8), "scores": np.stack([maps] * 3, -1)}
+    for name, array in {"labels": labels, **arrays}.items():
+        image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
         image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # ITK's axes point the other way
         sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
     model = next(model for model in findModels()[0] if model.name == "brain-structures")
@@ -97,7 +99,7 @@ def test_a_large_result_is_read_in_pieces_that_nobody_notices(tmp_path: Path) ->
     for _ in range(3):  # the machine's other work may hold up one of them
         prepared = PreparedResults(volume, model, report)
         seconds = [time.perf_counter()]
-        for _ in prepared.read(tmp_path / "labels.nrrd", tmp_path / "importance.nrrd"):
+        for _ in prepared.read({name: tmp_path / f"{name}.nrrd" for name in RESULT_FILES}):
             seconds.append(time.perf_counter())
         longest.append(max(np.diff([*seconds, time.perf_counter()])))
     assert min(longest) < 0.1
