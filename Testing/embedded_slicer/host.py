@@ -143,7 +143,6 @@ class Host:
         self.window.show()
 
     def _render_views(self) -> None:
-        self.window._arrange()  # views that were not in the layout before have their size only now
         for view in self.layout_manager._shown_views():
             view._render()
 

@@ -68,6 +68,7 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         self.setCentralWidget(central)
         self.statusBar()
         self.resize(_SIZE)
+        layout_manager.layoutChanged.connect(lambda _layout: self._arrange())
         self._arrange()
 
     def moduleSelector(self) -> qSlicerModuleSelectorToolBar:
@@ -92,6 +93,7 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
         for widget in (self, *self.findChildren(QtWidgets.QWidget)):
             widget.ensurePolished()
             if widget.layout() is not None:
+                widget.layout().invalidate()
                 widget.layout().activate()
         QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.LayoutRequest.value)
 

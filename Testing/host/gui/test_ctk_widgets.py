@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
@@ -96,3 +98,22 @@ def test_contents_shown_or_hidden_while_folded_appear_so_when_opened() -> None:
     assert first.visible
     assert not second.visible
     button.hide()
+
+
+def test_directory_button_tells_what_was_chosen_and_does_not_ask_in_testing_mode(tmp_path: Path) -> None:
+    import ctk
+
+    button = ctk.ctkDirectoryButton()
+    changed: list[str] = []
+    selected: list[str] = []
+    button.directoryChanged.connect(lambda path: changed.append(path))
+    button.directorySelected.connect(lambda path: selected.append(path))
+    button.directory = str(tmp_path)
+    button.directory = str(tmp_path)
+    assert button.directory == str(tmp_path)
+    assert (changed, selected) == ([str(tmp_path)], [str(tmp_path)] * 2)
+    button.findChildren("QPushButton")[0].click()
+    assert button.browse() == ""
+    assert len(selected) == 2
+    button.text = "Export…"
+    assert button.findChildren("QPushButton")[0].text == "Export…"

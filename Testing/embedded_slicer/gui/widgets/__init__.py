@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .collapsible_button import CollapsibleButton
+from .directory_button import DirectoryButton
 from .message_box import MessageBox
 from .mrml_widget import MRMLWidget
 from .node_combo_box import NodeComboBox
@@ -11,6 +12,7 @@ from .table_view import TableView
 
 CTK_WIDGETS = {
     "ctkCollapsibleButton": CollapsibleButton,
+    "ctkDirectoryButton": DirectoryButton,
     "ctkMessageBox": MessageBox,
     "ctkSliderWidget": SliderWidget,
 }
