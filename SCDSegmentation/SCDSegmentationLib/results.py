@@ -17,7 +17,7 @@ from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Label, Model
 from SCDSegmentationLib.token_display import prepareDisplay
 from SCDSegmentationLib.token_maps import MAPS, PreparedMaps, dependants, placeBelow, removeNodes
-from SCDSegmentationLib.token_tables import commitTables
+from SCDSegmentationLib.token_tables import commitTables, tokenTables
 from SCDSegmentationLib.volume_files import matrixOf, openLabels
 
 # What a run is asked for: the label map, and the maps on the token grid.
@@ -70,7 +70,8 @@ class PreparedResults:
             files: by the name of the result; see :data:`RESULT_FILES`.
 
         Raises:
-            SegmentationError: a file is missing or damaged, or the labels do not have the volume's grid any more.
+            SegmentationError: a file is missing or damaged, the report lacks something, or the labels do not have the
+                volume's grid any more.
         """
         voxels, matrix = openLabels(files["labels"])
         changed = voxels.shape[::-1] != self.volumeNode.GetImageData().GetDimensions()
@@ -95,6 +96,7 @@ class PreparedResults:
         wanted = [label for label in self.model.labels if label.value in found]
         self._segments = _segments(copy, first, matrixOf(self.volumeNode), wanted)
         self._maps = PreparedMaps(files, self.model.network["prune_after"])
+        self._tables = tokenTables(self.report)
 
     def commit(
         self,
@@ -108,7 +110,7 @@ class PreparedResults:
             if segmentationNode is None:
                 segmentationNode = self._add("vtkMRMLSegmentationNode", "segmentation", made)
             prepareDisplay(maps)
-            commitTables(maps, self.report, self.volumeNode.GetName(), made)
+            commitTables(maps, self._tables, self.volumeNode.GetName(), made)
             self._commitSegmentation(segmentationNode)
             segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
             segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))

@@ -9,6 +9,7 @@ from typing import Any
 import slicer
 import vtk
 
+from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.token_maps import TokenMaps, placeBelow
 
 STAGE_TABLE, STRUCTURE_TABLE = "stage table", "structure table"
@@ -34,7 +35,22 @@ class Column:
     values: Sequence[str] | Sequence[int] | Sequence[float]
 
 
-def stageColumns(report: Mapping[str, Any]) -> list[Column]:
+def tokenTables(report: Mapping[str, Any]) -> dict[str, list[Column]]:
+    """Columns of both tables, by kind.
+
+    Raises:
+        SegmentationError: the report does not have what they are made of.
+    """
+    try:
+        return {STAGE_TABLE: _stageColumns(report), STRUCTURE_TABLE: _structureColumns(report)}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise SegmentationError(
+            f"The report of the segmentation process cannot be understood ({error!r}): press Apply to run again.",
+            "worker",
+        ) from error
+
+
+def _stageColumns(report: Mapping[str, Any]) -> list[Column]:
     """One row for each pruning stage: tokens in, kept and pruned."""
     stages, window = report["tokens"]["stages"], report["tokens_per_stage"]
     entered = [stage["in"] for stage in stages]
@@ -51,7 +67,7 @@ def stageColumns(report: Mapping[str, Any]) -> list[Column]:
     ]
 
 
-def structureColumns(report: Mapping[str, Any]) -> list[Column]:
+def _structureColumns(report: Mapping[str, Any]) -> list[Column]:
     """One row for each structure found, and one for the tokens outside all of them."""
     tokens = report["tokens"]
     volumes = {label["value"]: label["ml"] for label in report["labels"]}
@@ -74,16 +90,18 @@ def structureColumns(report: Mapping[str, Any]) -> list[Column]:
     return columns
 
 
-def commitTables(maps: TokenMaps, report: Mapping[str, Any], volumeName: str, made: list[slicer.vtkMRMLNode]) -> None:
+def commitTables(
+    maps: TokenMaps, tables: Mapping[str, Sequence[Column]], volumeName: str, made: list[slicer.vtkMRMLNode]
+) -> None:
     """Put both tables of a run beside its maps, replacing those of the run before.
 
     Args:
         maps: of the run.
-        report: of the run.
+        tables: from :func:`tokenTables`.
         volumeName: for the names of new nodes.
         made: gets the nodes that were made.
     """
-    for kind, columns in ((STAGE_TABLE, stageColumns(report)), (STRUCTURE_TABLE, structureColumns(report))):
+    for kind, columns in tables.items():
         node = tableOf(maps, kind)
         if node is None:
             name = slicer.mrmlScene.GenerateUniqueName(f"{volumeName} {_NAMES[kind]}")

@@ -170,6 +170,7 @@ def test_deleting_the_results_undoes_a_run(widget: Any) -> None:
     apply(widget)
     slicer.mrmlScene.RemoveNode(widget.panel.parameters.segmentation)
     slicer.mrmlScene.RemoveNode(widget.panel.parameters.importance)
+    slicer.app.processEvents()  # the other maps and the tables follow
     # Slicer itself leaves the display node of a deleted volume behind.
     left = [node for node in scene_state() if node not in before and "Display" not in node[0]]
     assert left == []

@@ -94,7 +94,12 @@ def test_a_large_result_is_read_in_pieces_that_nobody_notices(tmp_path: Path) ->
         image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # ITK's axes point the other way
         sitk.WriteImage(image, str(tmp_path / f"{name}.nrrd"))
     model = next(model for model in findModels()[0] if model.name == "brain-structures")
-    report = {"labels": [{"value": 2, "voxels": 1}]}
+    tokens = {"labels": [], "stages": [], "outside": {"name": "", "tokens": 512, "importance": 0.0, "kept": []}}
+    report = {
+        "labels": [{"value": 2, "voxels": 1, "ml": 1.0}],
+        "tokens": tokens,
+        "tokens_per_stage": {"scored": [], "kept": []},
+    }
     longest = []
     for _ in range(3):  # the machine's other work may hold up one of them
         prepared = PreparedResults(volume, model, report)
