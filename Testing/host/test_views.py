@@ -241,3 +241,41 @@ def test_the_crosshair_node_outlives_the_scene(host: embedded_slicer.Host) -> No
     host.clear_scene()
     assert slicer.mrmlScene.GetSingletonNode("default", "vtkMRMLCrosshairNode") is crosshair
     assert slicer.util.getNode("Crosshair") is crosshair
+
+
+def test_a_legend_names_each_colour_of_a_discrete_table_once(host: embedded_slicer.Host) -> None:
+    import slicer
+
+    names = ("pruned after block 3", "pruned after block 6", "pruned after block 9", "kept")
+    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode")
+    table.SetTypeToUser()
+    table.SetNumberOfColors(5)  # value 0 has no colour, and does not appear in the legend
+    colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
+    for value, (name, color) in enumerate(zip(names, colors, strict=True), 1):
+        table.SetColor(value, name, *(part / 255 for part in color))
+    stages = np.tile(np.repeat(np.arange(1, 5, dtype=np.float32), 2)[:, None], (2, 1, 2))  # a narrow strip
+    volume = slicer.util.addVolumeFromArray(stages)
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetDisplayNode()
+    display.SetInterpolate(False)
+    display.SetAndObserveColorNodeID(table.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0, 4)
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(volume)
+    legend.SetSize(0.4, 0.4)
+
+    shown = pixels(host, RED)
+    width = shown.shape[1]
+    assert set(_runs_of_colors(shown[:, width // 2], colors)) == set(colors)
+    assert _runs_of_colors(shown[:, width * 9 // 10], colors) == [*reversed(colors)]
+    manager = host.layout_manager._views()[RED].displayableManagerByClassName("vtkMRMLColorLegendDisplayableManager")
+    actor = manager.GetColorLegendActor(legend)
+    assert [actor.GetLookupTable().GetAnnotation(label) for label in range(4)] == list(names)
+    assert actor.GetNumberOfLabels() == 4
+
+
+def _runs_of_colors(line: np.ndarray, known: tuple[tuple[int, int, int], ...]) -> list[tuple[int, ...]]:
+    """The known colours along a line of pixels, neighbours that are equal counted once."""
+    found = [color for color in map(tuple, line.tolist()) if color in known]
+    return [color for color, before in zip(found, [None, *found], strict=False) if color != before]
