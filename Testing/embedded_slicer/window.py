@@ -90,12 +90,18 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
     def _arrange(self) -> None:
         """Give every widget its size also while the window is hidden, when Qt would put that off."""
         self.ensurePolished()
-        for widget in (self, *self.findChildren(QtWidgets.QWidget)):
+        self._activate_layouts(self)
+        # The scroll bar comes or goes only now that the panel's height is known, and leaves it another width.
+        QtCore.QCoreApplication.sendEvent(self._panel, QtCore.QEvent(QtCore.QEvent.Type.LayoutRequest))
+        self._activate_layouts(self._panel)
+        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.LayoutRequest.value)
+
+    def _activate_layouts(self, root: QtWidgets.QWidget) -> None:
+        for widget in (root, *root.findChildren(QtWidgets.QWidget)):
             widget.ensurePolished()
             if widget.layout() is not None:
                 widget.layout().invalidate()
                 widget.layout().activate()
-        QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.LayoutRequest.value)
 
     def _save_picture(self, path: Path, part: str) -> None:
         """Write a PNG.
@@ -111,11 +117,14 @@ class qSlicerMainWindow(QtWidgets.QMainWindow):
 
     def _panel_picture(self) -> QtGui.QPixmap:
         panel = self._panel.widget()
+        self._panel.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._arrange()
         wraps = panel.hasHeightForWidth()
         height = panel.heightForWidth(panel.width()) if wraps else panel.sizeHint().height()
         panel.setMinimumHeight(height)
         self._arrange()
         picture = panel.grab(QtCore.QRect(0, 0, panel.width(), height))
         panel.setMinimumHeight(0)
+        self._panel.setVerticalScrollBarPolicy(QtCore.Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self._arrange()
         return picture

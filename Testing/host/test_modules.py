@@ -130,3 +130,47 @@ def test_what_the_module_object_does_not_have_in_slicer_cannot_be_set(
     module_file.write_text(SOURCE.replace("parent.title", "parent.headline"), encoding="utf-8")
     with pytest.raises(AttributeError, match="headline"):
         host.load_module(module_file)
+
+
+def test_a_panel_that_is_higher_than_the_window_scrolls_there_and_is_whole_on_its_own_picture(
+    host: embedded_slicer.Host, module_file: Path, tmp_path: Path
+) -> None:
+    import ctk
+    import qt
+    from PySide6 import QtGui
+
+    widget = host.load_module(module_file)
+    sections = [ctk.ctkCollapsibleButton(f"section {number}") for number in range(3)]
+    for section in sections:
+        widget.layout.addWidget(section)
+        contents = qt.QLabel("contents")
+        contents.setMinimumHeight(500)
+        qt.QVBoxLayout(section).addWidget(contents)
+        section.collapsed = True
+    last = qt.QLabel()
+    last.setFixedHeight(20)
+    last.setStyleSheet("background: #ff0000")
+    widget.layout.addWidget(last)
+    widget.layout.addStretch(1)
+
+    def picture(name: str) -> QtGui.QImage:
+        {"panel": host.panel_screenshot, "window": host.screenshot}[name](tmp_path / f"{name}.png")
+        return QtGui.QImage(str(tmp_path / f"{name}.png"))
+
+    def has_red(image: QtGui.QImage) -> bool:
+        return any(image.pixelColor(200, row).getRgb() == (255, 0, 0, 255) for row in range(image.height()))
+
+    folded = picture("panel")
+    assert has_red(folded)
+    assert has_red(picture("window"))
+    assert host.window._panel.verticalScrollBar().maximum() == 0
+    for section in sections:
+        section.collapsed = False
+    unfolded = picture("panel")
+    assert unfolded.height() > 1500
+    assert unfolded.width() == folded.width()
+    assert has_red(unfolded)
+    window = picture("window")
+    assert window.height() == 900
+    assert not has_red(window)
+    assert host.window._panel.verticalScrollBar().maximum() > 600
