@@ -10,7 +10,7 @@ from SCDSegmentationLib import overlay, token_display
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.results import Results
 from SCDSegmentationLib.token_boxes import TokenBoxes
-from SCDSegmentationLib.token_maps import tokenMapsOf
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 
 
 class OverlayControl:
@@ -36,7 +36,7 @@ class OverlayControl:
         self._volumeId = _id(parameters.inputVolume)
         self._resultIds = (_id(parameters.segmentation), _id(parameters.importance))
         self._applied = self._state()
-        self._boxes.follow(tokenMapsOf(parameters.importance), parameters)
+        self._showTokens(tokenMapsOf(parameters.importance), parameters)
         self._showSurfaces()
 
     def showResults(
@@ -87,12 +87,17 @@ class OverlayControl:
         parameters: SCDSegmentationParameters,
     ) -> None:
         maps, choice = tokenMapsOf(importance), parameters.tokenMap
-        if maps is not None:
-            token_display.showAs(maps, choice, parameters.stage, parameters.threshold, parameters.colors)
+        self._showTokens(maps, parameters)
         opacity = token_display.layerOpacity(choice, parameters.opacity)
         overlay.show(segmentation, token_display.shownNode(maps, choice), parameters.shown, opacity)
         if maps is not None:
             token_display.setLegend(maps, choice, parameters.legend and overlay.showsTokens(parameters.shown))
+
+    def _showTokens(self, maps: TokenMaps | None, parameters: SCDSegmentationParameters) -> None:
+        """Set how the token map and the boxes look; what the slice views show stays."""
+        if maps is not None:
+            stage, threshold = parameters.stage, parameters.threshold
+            token_display.showAs(maps, parameters.tokenMap, stage, threshold, parameters.colors)
         self._boxes.follow(maps, parameters)
 
     def _showSurfaces(self) -> None:

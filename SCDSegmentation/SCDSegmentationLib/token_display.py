@@ -129,6 +129,8 @@ def _setLegend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool, title: str) 
 
 def _setShownRange(display: slicer.vtkMRMLScalarVolumeDisplayNode, low: float, high: float, apply: bool) -> None:
     display.SetThreshold(low, high)
+    # A node that was read from a file says that its threshold applies, but begins to apply it only on a change.
+    display.SetApplyThreshold(not apply)
     display.SetApplyThreshold(apply)
 
 
