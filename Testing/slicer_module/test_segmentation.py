@@ -17,6 +17,8 @@ from scdseg.resources import sample_volume
 from SCDSegmentationLib import sample_data
 from SCDSegmentationLib.models import findModels
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
+from SCDSegmentationLib.token_maps import MAPS, tokenMapsOf
+from SCDSegmentationLib.token_tables import STAGE_TABLE, STRUCTURE_TABLE, tableOf
 from SCDSegmentationLib.volume_files import matrixOf
 from slicer_module.helpers import apply, choose, wait_until
 
@@ -35,9 +37,11 @@ def finished(widget: Any) -> Any:
 def by_command_line(tmp_path_factory: pytest.TempPathFactory) -> dict[str, nib.Nifti1Image]:
     """What ``scdseg segment`` makes of the same volume."""
     folder = tmp_path_factory.mktemp("cli")
-    files = {name: folder / f"{name}.nii.gz" for name in ("labels", "importance")}
+    files = {name: folder / f"{name}.nii.gz" for name in ("labels", *MAPS)}
     command = [sys.executable, "-m", "scdseg.cli", "segment", str(sample_volume()), "-m", "brain-structures"]
-    command += ["-o", str(files["labels"]), "--importance", str(files["importance"]), "--keep-ratio", "0.25"]
+    command += ["-o", str(files["labels"]), "--keep-ratio", "0.25"]
+    for kind in MAPS:
+        command += [f"--{kind}", str(files[kind])]
     subprocess.run(command, check=True, capture_output=True)
     return {name: nib.load(path) for name, path in files.items()}
 
@@ -61,14 +65,39 @@ def test_the_scene_gets_what_the_command_line_writes(
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
         np.testing.assert_array_equal(mask > 0, labels == segmentation.GetSegment(segment_id).GetLabelValue())
     assert np.abs(matrixOf(volume) - by_command_line["labels"].affine).max() < 0.5
-    np.testing.assert_allclose(matrixOf(parameters.importance), by_command_line["importance"].affine, atol=1e-3)
-    np.testing.assert_allclose(
-        slicer.util.arrayFromVolume(parameters.importance), np.asarray(by_command_line["importance"].dataobj).T
-    )
+    maps = tokenMapsOf(parameters.importance)
+    for kind in MAPS:
+        expected = by_command_line[kind]
+        np.testing.assert_allclose(matrixOf(getattr(maps, kind)), expected.affine, atol=1e-3)
+        array = slicer.util.arrayFromVolume(getattr(maps, kind))
+        np.testing.assert_allclose(array, np.moveaxis(np.asarray(expected.dataobj), (0, 1, 2), (2, 1, 0)))
+    _check_tables(maps, labels, by_command_line, model)
     _check_display(finished)
     _check_hierarchy(finished)
     _check_surfaces(finished)
     _check_reload(finished, tmp_path)
+
+
+def _check_tables(maps: Any, labels: np.ndarray, files: dict[str, nib.Nifti1Image], model: Any) -> None:
+    """The tables count what can be counted in the files: the sample's voxels of 1 mm lie in tokens of 16 mm."""
+    stage, importance = (np.asarray(files[kind].dataobj).T for kind in ("stage", "importance"))
+    stages = tableOf(maps, STAGE_TABLE)
+    assert [stages.GetCellText(row, 0) for row in range(3)] == ["after block 3", "after block 6", "after block 9"]
+    counts = [[int(stages.GetCellText(row, column)) for column in (1, 2, 3)] for row in range(3)]
+    assert counts == [[(stage >= s).sum(), (stage > s).sum(), (stage == s).sum()] for s in (1, 2, 3)]
+    to_token = np.linalg.inv(files["stage"].affine) @ files["labels"].affine
+    table = tableOf(maps, STRUCTURE_TABLE)
+    assert table.GetNumberOfRows() == len(model.labels) + 1
+    for name in ("Left hippocampus", "Brainstem"):
+        row = [table.GetCellText(r, 0) for r in range(table.GetNumberOfRows())].index(name)
+        value = next(label.value for label in model.labels if label.name == name)
+        ijk = np.argwhere(labels == value)[:, ::-1]
+        tokens = np.floor((np.c_[ijk, np.ones(len(ijk))] @ to_token.T)[:, :3] + 0.5).astype(int)[:, ::-1]
+        cells = [float(table.GetCellText(row, column)) for column in range(1, table.GetNumberOfColumns())]
+        held = np.unique(tokens, axis=0)
+        kept = [(stage[tuple(held.T)] > s).mean() for s in (1, 2, 3)]
+        expected = [len(ijk) / 1000, len(held), importance[tuple(tokens.T)].mean(), *kept]
+        np.testing.assert_allclose(cells, expected, atol=6e-4)
 
 
 def _check_display(widget: Any) -> None:
