@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -60,10 +61,13 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SCDSegmentationLogic()
-        self.panel = Panel(slicer.util.childWidgetVariables(uiWidget), self.logic)
+        ui = slicer.util.childWidgetVariables(uiWidget)
+        inspectionUi = self._loadSection("UI/TokenInspection.ui", ui.inspectionCollapsibleButton)
+        self.panel = Panel(ui, inspectionUi, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         slicer.app.connect("aboutToQuit()", self.logic.stopWorker)
         self._showParameters()  # a reloaded module is open already
@@ -105,9 +109,21 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A scene was loaded, perhaps with a state of the panel."""
         self._showParameters()
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        """What was made for a node goes with it."""
+        self.panel.onNodeAboutToBeRemoved(node)
+
     def onNodeRemoved(self, caller, event):
         """A node is gone; the panel and a run may have used it."""
         self.panel.onNodeRemoved()
+
+    def _loadSection(self, name, parent):
+        """Put the widgets of a file into a section of the panel; returns them by name."""
+        widget = slicer.util.loadUI(self.resourcePath(name))
+        parent.layout().addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        return slicer.util.childWidgetVariables(widget)
 
     def _showParameters(self):
         if self.parent.isEntered:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 
 from SCDSegmentationLib import sample_data
@@ -19,6 +21,9 @@ from SCDSegmentationLib.progress_view import ProgressView
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
 from SCDSegmentationLib.run import Request, inputProblem
 from SCDSegmentationLib.segmentations import Segmentations
+from SCDSegmentationLib.token_export import TokenExport
+from SCDSegmentationLib.token_inspector import TokenInspector
+from SCDSegmentationLib.token_maps import dependants, removeNodes
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
 
 _VOLUMES = ("inputVolume", "inputVolume2", "inputVolume3", "inputVolume4")
@@ -29,10 +34,11 @@ class Panel:
 
     Args:
         ui: the widgets by name.
+        inspectionUi: those of ``TokenInspection.ui``.
         logic: that segments.
     """
 
-    def __init__(self, ui: Any, logic: Segmentations) -> None:
+    def __init__(self, ui: Any, inspectionUi: Any, logic: Segmentations) -> None:
         self.ui = ui
         self.logic = logic
         self.parameters: SCDSegmentationParameters | None = None
@@ -46,6 +52,7 @@ class Panel:
         self.models = ModelList(ui)
         self.devices = DeviceList(ui.deviceComboBox)
         self.overlay = OverlayControl()
+        self.inspector = TokenInspector(inspectionUi)
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
         self._problems: list[str] = []
@@ -64,6 +71,7 @@ class Panel:
         self.parameters = parameters
         self.overlay.setParameters(parameters)
         if parameters is None:
+            self.inspector.setParameters(None)
             return
         self._refreshModels()
         self._guiTag = parameters.connectGui(self.ui)
@@ -74,6 +82,13 @@ class Panel:
         self.models.select(parameters.model)
         self._showModel()
         self._onParametersModified()
+        self.inspector.setParameters(parameters)
+
+    def onNodeAboutToBeRemoved(self, node: slicer.vtkMRMLNode) -> None:
+        """A node is leaving the scene; what was made for it follows, as soon as the event is over."""
+        nodes = [] if slicer.mrmlScene.IsClosing() else dependants(node)
+        if nodes:
+            qt.QTimer.singleShot(0, lambda: removeNodes(nodes))
 
     def onNodeRemoved(self) -> None:
         """A node left the scene: a run that needs it ends, and the panel says what is missing now."""
@@ -96,6 +111,7 @@ class Panel:
         self.logic.log.connect(self.progress.log)
         self.logic.followLog()
         self.logic.devices.connect(self.devices.show)
+        self.inspector.exportAsked.connect(self._onExport)
         ui.applyButton.clicked.connect(self.onApply)
         ui.sampleDataButton.clicked.connect(self._onSampleData)
         ui.restartWorkerButton.clicked.connect(self._onRestartWorker)
@@ -239,6 +255,16 @@ class Panel:
         volume = loaded[0] if loaded else sample_data.load()
         if self.parameters is not None:
             self.parameters.inputVolume = volume
+
+    def _onExport(self, folder: str) -> None:
+        try:
+            export = TokenExport(Path(folder), self.parameters, self.overlay)
+        except SegmentationError as error:
+            self._showError(error)
+            return
+        export.finished.connect(lambda path: self.progress.end(f"Exported to {path}."))
+        export.failed.connect(self._showError)
+        export.start()
 
     def _onRestartWorker(self) -> None:
         self.progress.log("restarting the segmentation process")
