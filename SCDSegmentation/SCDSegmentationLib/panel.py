@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -21,7 +20,6 @@ from SCDSegmentationLib.progress_view import ProgressView
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
 from SCDSegmentationLib.run import Request, inputProblem
 from SCDSegmentationLib.segmentations import Segmentations
-from SCDSegmentationLib.token_export import TokenExport
 from SCDSegmentationLib.token_inspector import TokenInspector
 from SCDSegmentationLib.token_maps import dependants, removeNodes
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
@@ -52,7 +50,7 @@ class Panel:
         self.models = ModelList(ui)
         self.devices = DeviceList(ui.deviceComboBox)
         self.overlay = OverlayControl()
-        self.inspector = TokenInspector(inspectionUi)
+        self.inspector = TokenInspector(inspectionUi, self.overlay)
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
         self._problems: list[str] = []
@@ -111,7 +109,8 @@ class Panel:
         self.logic.log.connect(self.progress.log)
         self.logic.followLog()
         self.logic.devices.connect(self.devices.show)
-        self.inspector.exportAsked.connect(self._onExport)
+        self.inspector.exported.connect(lambda folder: self.progress.end(f"Exported to {folder}."))
+        self.inspector.failed.connect(self._showError)
         ui.applyButton.clicked.connect(self.onApply)
         ui.sampleDataButton.clicked.connect(self._onSampleData)
         ui.restartWorkerButton.clicked.connect(self._onRestartWorker)
@@ -255,16 +254,6 @@ class Panel:
         volume = loaded[0] if loaded else sample_data.load()
         if self.parameters is not None:
             self.parameters.inputVolume = volume
-
-    def _onExport(self, folder: str) -> None:
-        try:
-            export = TokenExport(Path(folder), self.parameters, self.overlay)
-        except SegmentationError as error:
-            self._showError(error)
-            return
-        export.finished.connect(lambda path: self.progress.end(f"Exported to {path}."))
-        export.failed.connect(self._showError)
-        export.start()
 
     def _onRestartWorker(self) -> None:
         self.progress.log("restarting the segmentation process")

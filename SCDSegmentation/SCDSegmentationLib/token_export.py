@@ -19,6 +19,7 @@ from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import GREYED, KEPT, SEGMENTS, TOKEN_MAP_CHOICES, TOKENS, SCDSegmentationParameters
 from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.table_nodes import tableText
 from SCDSegmentationLib.token_html import writeHtml
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.token_tables import TABLES, tableOf
@@ -108,7 +109,8 @@ class TokenExport:
         yield
         tables = {kind: node for kind in TABLES if (node := tableOf(maps, kind)) is not None}
         for kind, node in tables.items():
-            _writeCsv(node, self._folder / f"{kind.replace(' ', '_')}.csv")
+            path = self._folder / f"{kind.replace(' ', '_')}.csv"
+            path.write_text(tableText(node, ","), encoding="utf-8")
         text = json.dumps(self._report, indent=2, ensure_ascii=False)
         (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
         titles = {f"Tokens of each {kind.partition(' ')[0]}": node for kind, node in tables.items()}
@@ -162,18 +164,3 @@ def _capture(view: Any, path: Path) -> None:
     writer.WriteToMemoryOn()
     writer.Write()
     path.write_bytes(memoryview(writer.GetResult()))
-
-
-def _writeCsv(node: slicer.vtkMRMLTableNode, path: Path) -> None:
-    """Write a table as comma-separated values.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    writer = vtk.vtkDelimitedTextWriter()
-    writer.SetInputData(node.GetTable())
-    writer.SetFieldDelimiter(",")
-    writer.SetWriteToOutputString(True)
-    if not writer.Write():
-        raise OSError(f"table {node.GetName()} could not be written")
-    path.write_text(writer.GetOutputString(), encoding="utf-8")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import slicer
 
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.table_nodes import TableSorter, tableText
+from SCDSegmentationLib.token_export import TokenExport
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.token_readout import CursorReadout, readToken
 from SCDSegmentationLib.token_tables import TABLES, tableOf
@@ -21,24 +26,28 @@ class TokenInspector:
     """Follows the parameters: shows what is known of the run whose importance is selected.
 
     Signals:
-        exportAsked(str): the user asked for an export into this folder.
+        exported(Path): an export is complete in this folder.
+        failed(SegmentationError): an export was not made.
 
     Args:
         ui: the widgets of ``TokenInspection.ui`` by name.
+        overlay: shows the token maps in the views.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, overlay: OverlayControl) -> None:
         self.ui = ui
-        self.exportAsked = Signal()
+        self.exported, self.failed = Signal(), Signal()
+        self._overlay = overlay
+        self._export: TokenExport | None = None
         self._parameters: SCDSegmentationParameters | None = None
         self._tags: tuple[int, int] = (0, 0)
         self._cursor = CursorReadout(self._onCursorMoved)
         ui.tableComboBox.addItems([f"Tokens of each {kind.partition(' ')[0]}" for kind in TABLES])
-        ui.tableView.sortingEnabled = True
+        self._sorter = TableSorter(ui.tableView)
         ui.stageSlider.valueChanged.connect(self._onStage)
         ui.tableComboBox.currentIndexChanged.connect(lambda *_: self._showTable())
         ui.copyTableButton.clicked.connect(lambda *_: self._onCopy())
-        ui.exportButton.clicked.connect(lambda *_: self.exportAsked.emit(ui.exportDirectoryButton.directory))
+        ui.exportButton.clicked.connect(lambda *_: self.export(Path(ui.exportDirectoryButton.directory)))
 
     @property
     def maps(self) -> TokenMaps | None:
@@ -67,8 +76,9 @@ class TokenInspector:
         stages = len(maps.pruneAfter) if maps else 0
         usable = maps is not None and maps.stage is not None and stages > 0
         ui = self.ui
-        for widget in (ui.stageSlider, ui.boxesCheckBox, ui.boxColorsComboBox, ui.copyTableButton, ui.exportButton):
+        for widget in (ui.stageSlider, ui.boxesCheckBox, ui.boxColorsComboBox, ui.copyTableButton):
             widget.setEnabled(usable)
+        ui.exportButton.setEnabled(usable and self._export is None)
         wasBlocked = ui.stageSlider.blockSignals(True)
         ui.stageSlider.setMaximum(max(stages, 1))
         ui.stageSlider.setValue(min(self._parameters.stage, max(stages, 1)))
@@ -85,14 +95,27 @@ class TokenInspector:
         if node is not self.ui.tableView.mrmlTableNode():
             self.ui.tableView.setMRMLTableNode(node)
 
+    def export(self, folder: Path) -> None:
+        """Write pictures, tables and a report of the selected run into a new folder below this one."""
+        try:
+            self._export = TokenExport(folder, self._parameters, self._overlay)
+        except SegmentationError as error:
+            self.failed.emit(error)
+            return
+        self._export.finished.connect(lambda path: self._onExportEnd(self.exported, path))
+        self._export.failed.connect(lambda error: self._onExportEnd(self.failed, error))
+        self._export.start()
+        self.show()
+
+    def _onExportEnd(self, signal: Signal, outcome: Path | SegmentationError) -> None:
+        self._export = None
+        self.show()
+        signal.emit(outcome)
+
     def _onCopy(self) -> None:
-        view = self.ui.tableView
-        whole = not view.selectionModel().hasSelection()
-        if whole:
-            view.selectAll()
-        view.copySelection()
-        if whole:
-            view.clearSelection()
+        node = self.ui.tableView.mrmlTableNode()
+        if node is not None:
+            slicer.app.clipboard().setText(tableText(node))
 
     def _onCursorMoved(self, place: Sequence[float] | None) -> None:
         maps = self.maps

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import slicer
-import vtk
 
 from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.table_nodes import Column, fillTable
 from SCDSegmentationLib.token_maps import TokenMaps, placeBelow
 
 STAGE_TABLE, STRUCTURE_TABLE = "stage table", "structure table"
@@ -18,21 +17,6 @@ OUTSIDE = "outside every structure"
 _REFERENCES = {STAGE_TABLE: "SCDSegmentation.stageTable", STRUCTURE_TABLE: "SCDSegmentation.structureTable"}
 _NAMES = {STAGE_TABLE: "tokens by stage", STRUCTURE_TABLE: "tokens by structure"}
 _DECIMALS = 3
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        name: over it.
-        description: its tool tip.
-        values: text, whole numbers or numbers; all of one kind.
-    """
-
-    name: str
-    description: str
-    values: Sequence[str] | Sequence[int] | Sequence[float]
 
 
 def tokenTables(report: Mapping[str, Any]) -> dict[str, list[Column]]:
@@ -115,31 +99,6 @@ def commitTables(
 def tableOf(maps: TokenMaps | None, kind: str) -> slicer.vtkMRMLTableNode | None:
     """A table of a run; None if it is not in the scene."""
     return maps.importance.GetNodeReference(_REFERENCES[kind]) if maps is not None else None
-
-
-def fillTable(node: slicer.vtkMRMLTableNode, columns: Sequence[Column]) -> None:
-    """Give a table these columns in place of its own; it can be read and copied, not edited."""
-    with slicer.util.NodeModify(node):
-        node.SetLocked(False)
-        node.RemoveAllColumns()
-        for column in columns:
-            node.AddColumn(_array(column))
-            node.SetColumnDescription(column.name, column.description)
-        node.SetUseColumnTitleAsColumnHeader(True)
-        node.SetLocked(True)
-
-
-def _array(column: Column) -> vtk.vtkAbstractArray:
-    if all(isinstance(value, str) for value in column.values):
-        array = vtk.vtkStringArray()
-    elif all(isinstance(value, int) for value in column.values):
-        array = vtk.vtkIntArray()
-    else:
-        array = vtk.vtkDoubleArray()
-    array.SetName(column.name)
-    for value in column.values:
-        array.InsertNextValue(value)
-    return array
 
 
 def _rounded(value: float) -> float:
