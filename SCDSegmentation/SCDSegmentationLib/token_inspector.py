@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
@@ -43,7 +44,11 @@ class TokenInspector:
         self._tags: tuple[int, int] = (0, 0)
         self._cursor = CursorReadout(self._onCursorMoved)
         ui.tableComboBox.addItems([f"Tokens of each {kind.partition(' ')[0]}" for kind in TABLES])
+        ui.tableView.verticalHeader().setVisible(False)
+        ui.tableView.verticalHeader().setDefaultSectionSize(22)
         self._sorter = TableSorter(ui.tableView)
+        documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
+        ui.exportDirectoryButton.directory = documents or str(Path.home())
         ui.stageSlider.valueChanged.connect(self._onStage)
         ui.tableComboBox.currentIndexChanged.connect(lambda *_: self._showTable())
         ui.copyTableButton.clicked.connect(lambda *_: self._onCopy())

@@ -38,14 +38,11 @@ class TokenReadout:
 
     def text(self, maps: TokenMaps) -> str:
         """In three lines, for people."""
-        scores = (
-            f"block {block}: {'pruned before' if score is None else f'{score:.2f}'}"
-            for block, score in zip(maps.pruneAfter, self.scores, strict=True)
-        )
+        scores = ", ".join("–" if score is None else f"{score:.2f}" for score in self.scores)
         where = ", ".join(str(number) for number in self.index)
         return (
-            f"Token ({where}): {maps.stageName(self.stage)}; {', '.join(self.labels) or 'no structure'}\n"
-            f"Score after {', '.join(scores)}\n"
+            f"Token ({where}): {', '.join(self.labels) or 'no structure'}\n"
+            f"{maps.stageName(self.stage).capitalize()}; scores {scores}\n"
             f"Importance {self.importance:.2f}, survival {self.survival:.2f}"
         )
 
