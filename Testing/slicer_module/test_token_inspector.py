@@ -28,6 +28,7 @@ def ran(widget: Any) -> Any:
     choose(widget, add_volume(shape=(26, 32, 40)), keep_ratio=0.6)
     widget.panel.parameters.overlap = 0.0
     assert apply(widget).startswith("Found")
+    inspection(widget).tableComboBox.setCurrentIndex(0)
     return widget
 
 
