@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _importance_alone(host: Any, ui: Any) -> None:
-    ui.shownComboBox.setCurrentText("Importance")
+    ui.shownComboBox.setCurrentText("Tokens")
     ui.thresholdSlider.setValue(0.1)
     ui.opacitySlider.setValue(0.6)
     host.views_screenshot(SCREENSHOTS / "views.png")
