@@ -17,8 +17,8 @@ from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.progress_view import ProgressView
+from SCDSegmentationLib.request import Request, inputProblem
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
-from SCDSegmentationLib.run import Request, inputProblem
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.token_inspector import TokenInspector
 from SCDSegmentationLib.token_maps import dependants, removeNodes

@@ -11,8 +11,9 @@ import slicer
 from SCDSegmentationLib import dependencies
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.models import Model, findModels
+from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import Results
-from SCDSegmentationLib.run import Request, SegmentationRun
+from SCDSegmentationLib.run import SegmentationRun
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.worker_process import WorkerProcess, sharedWorker
 

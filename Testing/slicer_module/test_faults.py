@@ -22,7 +22,7 @@ import psutil
 import pytest
 import slicer
 
-from SCDSegmentationLib import run as run_module
+from SCDSegmentationLib import run_folder
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.worker_process import WorkerProcess
 from slicer_module.helpers import add_volume, apply, choose, scene_state, wait_until
@@ -245,7 +245,7 @@ def test_a_full_disk_is_told_before_anything_is_written(widget: Any, monkeypatch
     choose(widget, add_volume())
     nodes = scene_state()
     usage = SimpleNamespace(free=10)
-    monkeypatch.setattr(run_module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(run_folder.shutil, "disk_usage", lambda path: usage)
     widget.panel.ui.applyButton.click()
     assert "has 0 MB left, but 0 MB are needed: free disk space" in widget.panel.ui.statusLabel.text
     assert scene_state() == nodes

@@ -1,0 +1,151 @@
+"""A run in the worker process: volumes out in pieces, a request, its events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.request import Request
+from SCDSegmentationLib.run_folder import makeFolder, removeFolder
+from SCDSegmentationLib.stepped_run import SteppedRun
+from SCDSegmentationLib.volume_files import VolumeWriter
+from SCDSegmentationLib.worker_process import WorkerProcess
+
+
+class WorkerRun(SteppedRun):
+    """Runs a request in the worker; subclasses say what they ask for and what they make of the answer.
+
+    Args:
+        request: what to do.
+        worker: that does it.
+        results: label maps that there will be at most.
+
+    Raises:
+        SegmentationError: the request cannot run, or there is too little room for its temporary files.
+    """
+
+    def __init__(self, request: Request, worker: WorkerProcess, results: int = 1) -> None:
+        super().__init__(request)
+        self._worker = worker
+        self._requestId: int | None = None
+        self._folder = makeFolder(request.volumes, results)
+        self._images = [self._folder / f"input_{number}.nrrd" for number in range(len(request.volumes))]
+        self._writers: list[VolumeWriter] = []
+        self._worker.event.connect(self._onEvent)
+        self._worker.failed.connect(self._fail)
+
+    def start(self) -> None:
+        """Begin; everything else happens in the event loop."""
+        try:
+            self._worker.start()
+            self._writers = [
+                VolumeWriter(volume, path) for volume, path in zip(self.request.volumes, self._images, strict=True)
+            ]
+        except SegmentationError as error:
+            self._fail(error)
+            return
+        self._later(self._export)
+
+    def _ask(self) -> int:
+        """Send the request, and return its id."""
+        raise NotImplementedError
+
+    def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
+        """What a result asks for.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not as the protocol has it.
+        """
+        raise NotImplementedError
+
+    def _askFor(self, kind: str, **fields: Any) -> int:
+        """Send a request with the fields that all kinds have, and these."""
+        request = self.request
+        return self._worker.request(
+            kind,
+            images=[str(path) for path in self._images],
+            model=str(request.model.path),
+            overlap=request.overlap,
+            device=request.device,
+            precision=request.precision,
+            compress=False,
+            **fields,
+        )
+
+    def _onCancel(self) -> None:
+        if self._requestId is None or not self._worker.running:
+            super()._onCancel()
+        else:
+            self._worker.cancel(self._requestId)  # and its files are let go of before the run ends
+
+    def _export(self) -> None:
+        writer = next(w for w in self._writers if w.remaining)
+        writer.writePiece()
+        if any(w.remaining for w in self._writers):
+            self._later(self._export)
+            return
+        self.seconds["export"] = time.perf_counter() - self._began
+        self._requestId = self._ask()
+
+    def _onEvent(self, event: dict[str, Any]) -> None:
+        if self._ended or event.get("id") != self._requestId or self._requestId is None:
+            return
+        try:
+            handle = self._understand(event)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self._end()
+            self._worker.discard()
+            self.failed.emit(
+                SegmentationError(
+                    f"The segmentation process sent an event that cannot be understood ({error}) and was stopped: "
+                    "press Apply to start it again.",
+                    "worker",
+                )
+            )
+            return
+        handle()
+
+    def _understand(self, event: dict[str, Any]) -> Callable[[], None]:
+        """What an event asks for.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not as the protocol has it.
+        """
+        if event["event"] == "progress":
+            step, done, total, left = str(event["step"]), int(event["done"]), int(event["total"]), event["seconds_left"]
+            return lambda: self._onProgress(step, done, total, left)
+        if event["event"] == "error":
+            error = SegmentationError(self._inWords(str(event["message"])), str(event["code"]))
+            return lambda: self._onError(error)
+        return self._understandResult(event)
+
+    def _onError(self, error: SegmentationError) -> None:
+        self._fail(error)
+        if error.code == "internal":
+            self._worker.discard()  # after an error of the program a GPU may be unusable to this process
+
+    def _onProgress(self, step: str, done: int, total: int, secondsLeft: float | None) -> None:
+        if step == "windows" and "first window" not in self.seconds:
+            self.seconds["first window"] = time.perf_counter() - self._began
+        if self._cancelReason is None:
+            self.progress.emit(step, done, total, secondsLeft)
+
+    def _inWords(self, message: str) -> str:
+        """The worker's message with the user's names in place of the temporary files'."""
+        for path, volume in zip(self._images, self.request.volumes, strict=True):
+            name = volume.GetName() if volume is not None else path.name
+            message = message.replace(str(path), f"volume '{name}'")
+        return message[:1].upper() + message[1:]
+
+    def _end(self) -> None:
+        super()._end()
+        self._worker.event.disconnect(self._onEvent)
+        self._worker.failed.disconnect(self._fail)
+        for writer in self._writers:
+            writer.close()
+        self._letGoOfFiles()
+
+    def _letGoOfFiles(self) -> None:
+        removeFolder(self._folder)
