@@ -13,7 +13,7 @@ import torch
 
 from scdseg import segment
 from scdseg.bundle import Bundle
-from scdseg.errors import Cancelled, InputError
+from scdseg.errors import Cancelled, DeviceError, InputError
 from scdseg.inference import Segmenter
 
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, 2, 0, -30], [0, 0, 1, 10], [0, 0, 0, 1]])
@@ -42,7 +42,8 @@ def test_results_have_the_inputs_geometry_the_token_grid_and_a_full_report(
     result = segment(
         image, tiny_bundle.path, progress=lambda step, done, total, left: steps.append((step, done, total))
     )
-    result.save(*(tmp_path / name for name in ("labels.nii.gz", "importance.nii.gz", "survival.nrrd", "report.json")))
+    files = {"labels": "labels.nii.gz", "importance": "importance.nii.gz", "report": "report.json"}
+    result.save(**{name: tmp_path / file for name, file in files.items()})
     original, labels = nib.load(image), nib.load(tmp_path / "labels.nii.gz")
     assert labels.shape == original.shape
     np.testing.assert_array_equal(labels.affine, original.affine)
@@ -69,7 +70,8 @@ def test_results_have_the_inputs_geometry_the_token_grid_and_a_full_report(
     assert report["windows"]["size"] == [16, 16, 16]
     assert steps[-1] == ("windows", report["windows"]["count"], report["windows"]["count"])
     seconds = report["seconds"]
-    assert {"load model", "read", "preprocess", "windows", "restore", "stitch", "write", "total"} == set(seconds)
+    steps_of_a_run = {"load model", "read", "preprocess", "windows", "restore", "stitch", "tokens", "write"}
+    assert set(seconds) == {*steps_of_a_run, "total"}
     assert seconds["total"] == pytest.approx(sum(s for step, s in seconds.items() if step != "total"), abs=0.01)
     assert report["peak_memory_bytes"]["process"] > 1e8
     array = np.asarray(labels.dataobj)
@@ -117,6 +119,47 @@ def test_a_prepared_image_can_be_run_again_with_other_keep_ratios(tiny_bundle: B
     assert sparse.report["warnings"] == [
         "keep ratio [0.5, 0.24] is outside the model's useful range 0.25 to 1: expect worse labels"
     ]
+
+
+def test_tokens_of_the_report_are_those_of_the_maps(tiny_bundle: Bundle, image: Path) -> None:
+    result = segment(image, tiny_bundle.path, keep_ratio=0.5, precision="fp32")
+    importance, stage, scores = result.importance.array, result.stage.array, result.scores.array
+    assert result.report["windows"]["count"] > 1
+    assert scores.shape == (*stage.shape, 2)
+    for volume in (result.survival, result.stage, result.scores):
+        np.testing.assert_array_equal(volume.affine, result.importance.affine)
+    tokens = result.report["tokens"]
+    assert tokens["count"] == stage.size
+    assert tokens["stages"] == [
+        {"after_block": block, "in": int((stage >= s).sum()), "kept": int((stage > s).sum()),
+         "pruned": int((stage == s).sum())}
+        for s, block in ((1, 1), (2, 2))
+    ]  # fmt: skip
+    # Every window scores all of its tokens at the first stage, and the stage says whether most of them went on.
+    assert not np.isnan(scores[..., 0]).any()
+    assert not np.isnan(scores[stage > 1]).any()
+    assert np.isnan(scores[..., 1]).any()
+
+    labels = result.labels.array
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in labels.shape), indexing="ij"), axis=-1)
+    to_token = np.linalg.inv(result.importance.affine) @ AFFINE
+    # Some voxels' centres lie on the border of two tokens, which belongs to the second.
+    token = np.floor(index @ to_token[:3, :3].T + to_token[:3, 3] + 0.5 + 1e-6).astype(int)
+    assert len(tokens["labels"]) == 2
+    for row in tokens["labels"]:
+        at = tuple(token[labels == row["value"]].T)
+        held = np.zeros(stage.shape, bool)
+        held[at] = True
+        assert row["tokens"] == held.sum()
+        assert row["importance"] == pytest.approx(importance[at].mean(), abs=1e-4)
+        assert row["kept"] == pytest.approx([(stage[held] > s).mean() for s in (1, 2)], abs=1e-4)
+
+
+def test_scores_that_are_not_numbers_are_an_error_that_names_the_device(tiny_bundle: Bundle, image: Path) -> None:
+    segmenter = Segmenter(tiny_bundle, device="cpu", precision="fp32")
+    segmenter.network.encoder.blocks[1].mlp[2].bias.data.fill_(torch.nan)
+    with pytest.raises(DeviceError, match="scores are not numbers on cpu"):
+        segmenter.run(segmenter.prepare(image))
 
 
 def test_cancelling_between_windows_raises(tiny_bundle: Bundle, image: Path) -> None:

@@ -9,42 +9,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scdseg.errors import DeviceError
+
 if TYPE_CHECKING:
     from scdseg.networks.scd_unetr import TokenTrace
-
-
-def token_importance(trace: TokenTrace) -> Tensor:
-    """Importance (B, *grid) in [0, 1] of every token of the windows: (s − 1 + r) / S.
-
-    s is the last of the S stages that scored the token, r in [0, 1] its rank among the tokens scored there (equal
-    scores share their mean rank; a token alone has rank 1). Scores are trained only through their order, so this is
-    what can be compared between stages and windows.
-    """
-    return _importance(trace, token_scores(trace))
 
 
 def token_scores(trace: TokenTrace) -> Tensor:
     """Scores (B, S, *grid) in [0, 1]: the rank at each stage among the tokens of the window that were scored there.
 
-    0 is the lowest score, 1 the highest; NaN where the token had been pruned before.
+    0 is the lowest score, 1 the highest; equal scores share their mean rank, and a token alone has rank 1. NaN where
+    the token had been pruned before. The network's own scores are trained only through their order, so ranks are all
+    that they say.
     """
     ranks = [_rank(scores.float().cpu()) for scores in trace.scores]
     return torch.stack(ranks, dim=1).unflatten(2, trace.stage.shape[1:])
 
 
-def token_survival(trace: TokenTrace) -> Tensor:
-    """Share (B, *grid) in [0, 1] of the pruning stages that every token of the windows survived."""
-    return (trace.stage.cpu().float() - 1) / len(trace.scores)
+def token_importance(stage: Tensor, scores: Tensor) -> Tensor:
+    """Importance (B, *grid) in [0, 1] of every token of the windows: (s − 1 + r) / S.
 
+    s is the last of the S stages that scored the token, r its score there. A token that survived longer is always more
+    important, so this is what can be compared between stages and windows.
 
-def _importance(trace: TokenTrace, scores: Tensor) -> Tensor:
-    stages = len(trace.scores)
-    last = trace.stage.cpu().long().clamp(max=stages).unsqueeze(1)
+    Args:
+        stage: (B, *grid), 1…S pruned at that stage, S + 1 kept to the end.
+        scores: (B, S, *grid), from :func:`token_scores`.
+    """
+    stages = scores.shape[1]
+    last = stage.long().clamp(max=stages).unsqueeze(1)
     return ((last - 1 + scores.gather(1, last - 1)) / stages).squeeze(1)
 
 
 def _rank(scores: Tensor) -> Tensor:
-    """Rank in [0, 1] of scores (B, L) among those of their row that are numbers; NaN stays NaN."""
+    """Rank in [0, 1] of scores (B, L) among the numbers of their row; NaN stays NaN."""
     # As +inf the tokens pruned before are sorted behind all others and do not disturb their ranks.
     sortable = scores.nan_to_num(nan=torch.inf, neginf=torch.finfo(scores.dtype).min)
     ordered = sortable.sort(dim=1).values
@@ -56,7 +54,7 @@ def _rank(scores: Tensor) -> Tensor:
 
 
 class TokenMap:
-    """Plain mean of the windows' values on the token grid of the whole volume, one or several values a token.
+    """Mean of the windows' values on the token grid of the whole volume.
 
     Args:
         shape: of the volume in voxels, divisible by the patch.
@@ -64,7 +62,7 @@ class TokenMap:
         channels: values a token.
     """
 
-    def __init__(self, shape: Sequence[int], patch: int, channels: int = 1) -> None:
+    def __init__(self, shape: Sequence[int], patch: int, channels: int) -> None:
         self.patch = patch
         self._sum = torch.zeros([channels, *(n // patch for n in shape)])
         self._count = torch.zeros_like(self._sum)
@@ -94,18 +92,26 @@ class TokenMaps:
 
     def __init__(self, shape: Sequence[int], patch: int, stages: int) -> None:
         self._stages = stages
-        self._importance = TokenMap(shape, patch)
+        self._importance = TokenMap(shape, patch, 1)
         self._kept = TokenMap(shape, patch, stages)
         self._scores = TokenMap(shape, patch, stages)
 
     def add(self, starts: Sequence[Sequence[int]], trace: TokenTrace) -> None:
-        """Add the traces of the windows that begin at these voxels."""
-        scores = token_scores(trace)
-        importance = _importance(trace, scores).unsqueeze(1)
-        stage = trace.stage.cpu()
+        """Add the traces of the windows that begin at these voxels.
+
+        Raises:
+            DeviceError: the network computed scores that are not numbers.
+        """
+        stage, scores = trace.stage.cpu(), token_scores(trace)
+        importance = token_importance(stage, scores)
+        if importance.isnan().any():
+            raise DeviceError(
+                f"the network's scores are not numbers on {trace.stage.device}: use another device or precision, "
+                "or get the model again"
+            )
         kept = torch.stack([(stage > number).float() for number in range(1, self._stages + 1)], dim=1)
         for window, start in enumerate(starts):
-            self._importance.add(start, importance[window])
+            self._importance.add(start, importance[window].unsqueeze(0))
             self._kept.add(start, kept[window])
             self._scores.add(start, scores[window])
 

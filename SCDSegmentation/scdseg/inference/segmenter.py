@@ -143,6 +143,7 @@ class Segmenter:
         Raises:
             InputError: keep ratio or overlap out of range.
             ResourceError: too little memory.
+            DeviceError: the network computed scores that are not numbers.
             Cancelled: ``cancelled`` returned True.
         """
         ratio = check_keep_ratio(self.bundle.keep_ratio if keep_ratio is None else keep_ratio, self.bundle)
@@ -190,8 +191,8 @@ class Segmenter:
         self._load_time = Stopwatch()
         token_grid = token_affine(affine, patch)
         importance, stage = maps.importance(), maps.stage()
-        with watch("tokens"):
-            tokens_of_labels = token_report(
+        with watch("tokens"), memory_errors(torch.device("cpu")):
+            fate = token_report(
                 labels.array, prepared.header.affine, importance, stage, token_grid,
                 self.bundle.labels, self.bundle.network["prune_after"],
             )  # fmt: skip
@@ -200,7 +201,7 @@ class Segmenter:
             "keep_ratio": ratio,
             "windows": {"count": len(starts), "size": list(self._window), "overlap": share, "batch": plan.batch_size},
             "tokens_per_stage": tokens,
-            "tokens": tokens_of_labels,
+            "tokens": fate,
             "image": _grid(prepared.header.shape, prepared.header.affine),
             "network_grid": _grid(grid, affine),
             "labels": label_volumes(labels.array, prepared.header.affine, self.bundle.labels),

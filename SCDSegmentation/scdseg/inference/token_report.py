@@ -10,8 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from scdseg.bundle import Label
 
-# Voxels that are looked at in one go: their token indices take eight bytes each.
-_VOXELS = 4 * 2**20
+# Voxels that are looked at in one go: a few arrays of eight bytes each, small enough to stay in the processor's cache.
+_VOXELS = 2**20
 
 
 def token_report(
@@ -38,7 +38,8 @@ def token_report(
         ``count``; ``stages``: for each, ``after_block``, and tokens that came ``in``, were ``kept`` and ``pruned``;
         ``labels``: for each label found, the tokens that hold at least one of its voxels, the mean ``importance`` over
         its voxels, and the share of its tokens ``kept`` by each stage; ``outside``: the same of the tokens without a
-        labelled voxel, its importance the mean over tokens.
+        labelled voxel, its importance the mean over tokens, all 0 if there are none. A voxel outside the token grid
+        counts for the nearest token.
     """
     values = [label.value for label in known]
     voxels = _voxels_of_tokens(labels, values, np.linalg.inv(token_affine) @ affine, stage.shape)
@@ -88,21 +89,26 @@ def _voxels_of_tokens(
         to_token: (4, 4), voxel index → position on the token grid.
         grid: (3,) tokens.
     """
-    tokens = int(np.prod(grid))
-    first_bin = np.full(256, len(values) * tokens, dtype=np.int64)  # what is not counted goes behind the rest
-    first_bin[list(values)] = np.arange(len(values)) * tokens
-    counts = np.zeros((len(values) + 1) * tokens, dtype=np.int64)
-    rows = max(1, _VOXELS // max(1, labels[0].size))
-    strides = (grid[1] * grid[2], grid[2], 1)
+    width = len(values) + 1
+    column = np.full(256, len(values), dtype=np.int64)  # what is not counted goes into a column of its own
+    column[list(values)] = np.arange(len(values))
+    counts = np.zeros(int(np.prod(grid)) * width, dtype=np.int64)
+    rows = max(1, _VOXELS // labels[0].size)
+    strides = (grid[1] * grid[2] * width, grid[2] * width, width)
     for first in range(0, len(labels), rows):
         part = labels[first : first + rows]
-        index = first_bin[part]
+        index = column[part]
         axes = np.ogrid[first : first + len(part), : part.shape[1], : part.shape[2]]
         for row, size, stride in zip(to_token, grid, strides, strict=False):
             # An axis that does not count is left out, so that aligned grids are broadcast from three short lists. What
             # rounding leaves of an oblique grid is far less than a voxel.
-            position = row[3] + sum(row[axis] * axes[axis] for axis in range(3) if abs(row[axis]) > 1e-9)
-            # The border of two tokens belongs to the second.
-            index += stride * np.clip(np.floor(position + 0.5), 0, size - 1).astype(np.int64)
-        counts += np.bincount(index.ravel(), minlength=counts.size)
-    return counts.reshape(-1, tokens)[:-1]
+            steps = (row[axis] * axes[axis] for axis in range(3) if abs(row[axis]) > 1e-9)
+            # Counted from the outer face of the first token. The border of two tokens belongs to the second, whatever
+            # rounding makes of it.
+            position = sum(steps, row[3] + 0.5 + 1e-6)
+            index += stride * np.clip(position, 0, size - 0.5).astype(np.int64)
+        # The rows of a part lie in few tokens, which are side by side in memory.
+        lowest = index.min()
+        found = np.bincount((index - lowest).ravel())
+        counts[lowest : lowest + len(found)] += found
+    return counts.reshape(-1, width)[:, :-1].T
