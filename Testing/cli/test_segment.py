@@ -156,8 +156,12 @@ BAD_ARGUMENTS = {
     "unknown model": (["-m", "no-such-model"], "no-such-model"),
     "output over input": (["-o", "{folder}/in.nii.gz"], "would overwrite an input"),
     "map over input": (["--importance", "{folder}/in.nii.gz"], "would overwrite an input"),
+    "scores over input": (["--scores", "{folder}/in.nii.gz"], "would overwrite an input"),
     "outputs of one name": (["--survival", "{folder}/out.nii.gz"], "asked for twice"),
+    "stage and scores of one name": (["--stage", "{folder}/s.mha", "--scores", "{folder}/s.mha"], "asked for twice"),
     "output of unknown kind": (["-o", "{folder}/out.png"], "no extension that is written"),
+    "stage of unknown kind": (["--stage", "{folder}/stage.csv"], "no extension that is written"),
+    "scores in a folder that is not there": (["--scores", "{folder}/nowhere/scores.nrrd"], "does not exist"),
     "report of unknown kind": (["--report", "{folder}/out.txt"], "no extension that is written"),
     "output in a folder that is not there": (["-o", "{folder}/nowhere/out.nii.gz"], "does not exist"),
 }
@@ -255,6 +259,26 @@ def test_the_summary_says_what_was_found_and_written(
     assert err == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*names.values(), "in.nii.gz"])
     assert json.loads((tmp_path / "r.json").read_text())["seconds"]["write"] > 0
+
+
+def test_stage_and_scores_are_written_on_the_grid_of_the_importance(
+    tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: tmp_path / f"{name}.nii.gz" for name in ("importance", "stage", "scores", "labels")}
+    options = [part for name in ("importance", "stage", "scores") for part in (f"--{name}", str(files[name]))]
+    command = ["segment", str(nifti()(tmp_path)), "-m", str(tiny_bundle.path), "-o", str(files["labels"])]
+    assert main([*command, *options, "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    importance, stage, scores = (nib.load(files[name]) for name in ("importance", "stage", "scores"))
+    assert stage.get_data_dtype() == np.uint8
+    assert scores.get_data_dtype() == np.float32
+    assert scores.shape == (*stage.shape, 2) == (*importance.shape, 2)
+    for image in (stage, scores):
+        np.testing.assert_array_equal(image.affine, importance.affine)
+    came = [int((stage.get_fdata() >= number).sum()) for number in (1, 2)]
+    assert [entry["in"] for entry in report["tokens"]["stages"]] == came
+    assert report["tokens"]["count"] == came[0] > came[1]
+    assert not np.isnan(scores.get_fdata()[..., 0]).any()
 
 
 def test_debug_shows_the_traceback_before_or_after_the_command(

@@ -68,6 +68,36 @@ def test_an_itk_file_keeps_spacing_origin_and_direction(tmp_path: Path, name: st
     np.testing.assert_allclose(second.GetDirection(), first.GetDirection(), atol=1e-14)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["permuted", "oblique"])
+@pytest.mark.parametrize("extension", [".nii.gz", ".nrrd", ".mha"])
+def test_several_values_a_voxel_keep_their_order_and_place(
+    tmp_path: Path, extension: str, name: str, count: int
+) -> None:
+    """As scores of tokens have them, which are not a number where a token was not scored."""
+    values = np.random.default_rng(0).random((4, 5, 6, count)).astype(np.float32)
+    values[1:3, ..., -1] = np.nan
+    path = tmp_path / f"scores{extension}"
+    write_volume(Volume(values, AFFINES[name]), path)
+    if extension == ".nii.gz":
+        image = nib.load(path)
+        assert image.shape == (4, 5, 6, count)
+        assert image.get_data_dtype() == np.float32
+        np.testing.assert_array_equal(np.asarray(image.dataobj), values)
+        np.testing.assert_allclose(image.affine, AFFINES[name], atol=1e-5)
+        np.testing.assert_allclose(image.get_qform(), AFFINES[name], atol=1e-5)
+        return
+    vectors = sitk.ReadImage(str(path))
+    assert vectors.GetSize() == (4, 5, 6)
+    assert vectors.GetNumberOfComponentsPerPixel() == count
+    for index in ((0, 0, 0), (3, 1, 2), (2, 4, 5)):
+        np.testing.assert_array_equal(np.atleast_1d(vectors[index]), values[index])
+        world = AFFINES[name] @ [*index, 1]
+        np.testing.assert_allclose(vectors.TransformIndexToPhysicalPoint(index), world[:3] * [-1, -1, 1], atol=1e-9)
+    array = sitk.GetArrayFromImage(vectors).reshape(6, 5, 4, count)
+    np.testing.assert_array_equal(array.transpose(2, 1, 0, 3), values)
+
+
 def test_nifti_and_nrrd_of_one_volume_lie_at_the_same_place_as_itk_says(tmp_path: Path) -> None:
     for extension in (".nii.gz", ".nrrd"):
         write_volume(Volume(VOXELS, AFFINES["oblique"]), tmp_path / f"v{extension}")

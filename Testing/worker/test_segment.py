@@ -22,6 +22,8 @@ ALL_OUTPUTS = {
     "labels": "labels é.nrrd",
     "importance": "importance.nii.gz",
     "survival": "survival.mha",
+    "stage": "stage.nrrd",
+    "scores": "scores.nrrd",
     "report": "report.json",
 }
 
@@ -79,6 +81,9 @@ def test_a_segmentation_tells_its_steps_and_gives_the_results_of_the_engine(
     np.testing.assert_array_equal(array(Path(paths["labels"])).T, expected.labels.array)
     np.testing.assert_array_equal(nib.load(paths["importance"]).get_fdata(), expected.importance.array)
     np.testing.assert_array_equal(array(Path(paths["survival"])).T, expected.survival.array)
+    np.testing.assert_array_equal(array(Path(paths["stage"])).T, expected.stage.array)
+    np.testing.assert_array_equal(array(Path(paths["scores"])).transpose(2, 1, 0, 3), expected.scores.array)
+    assert answer["report"]["tokens"] == expected.report["tokens"]
     assert answer["report"] == json.loads(Path(paths["report"]).read_text(encoding="utf-8"))
     assert answer["report"]["keep_ratio"] == 0.25
     assert names(image.parent) == sorted([image.name, *ALL_OUTPUTS.values()])
@@ -205,10 +210,10 @@ def test_a_sweep_prepares_once_and_hands_on_each_ratio_when_it_is_complete(
     assert {event["total"] for event in windows} == {total}
     assert windows[-1]["done"] == total
     written = names(folder)
-    assert len(written) == 12
-    assert {f"keep_{ratio}_labels.nrrd" for ratio in ("1", "0.5", "0.25")} <= set(written)
+    files = ("labels.nrrd", "importance.nrrd", "survival.nrrd", "stage.nrrd", "scores.nrrd", "report.json")
+    assert written == sorted(f"keep_{ratio}_{file}" for ratio in ("1", "0.5", "0.25") for file in files)
     alone = worker.close(worker.send("segment", **request, keep_ratio=0.25, outputs=outputs(image.parent)))
-    for name in ("labels", "importance"):
+    for name in ("labels", "importance", "stage", "scores"):
         swept = sitk.ReadImage(str(folder / f"keep_0.25_{name}.nrrd"))
         single = sitk.ReadImage(alone["outputs"][name])
         np.testing.assert_array_equal(sitk.GetArrayFromImage(swept), sitk.GetArrayFromImage(single))
