@@ -54,6 +54,7 @@ class Model:
         keepRatioRange: lowest and highest useful keep ratio.
         overlap: its default overlap of windows.
         network: arguments of the network.
+        sha256: of the weights.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Model:
     keepRatioRange: tuple[float, float]
     overlap: float
     network: dict[str, Any]
+    sha256: str
 
     @property
     def name(self) -> str:
@@ -129,6 +131,7 @@ def readModel(path: Path) -> Model:
         keepRatioRange=(low, high),
         overlap=float(inference["overlap"]),
         network=dict(scd["network"]),
+        sha256=str(scd["weights"]["sha256"]),
     )
 
 

@@ -15,7 +15,8 @@ from scdseg import segment
 from scdseg.bundle import Bundle
 from scdseg.errors import Cancelled, InputError
 from scdseg.inference import Result
-from scdseg.inference.sweep import Sweep, SweepRow, label_dice, suggested_keep_ratio, summary, sweep
+from scdseg.inference.sweep import Sweep, SweepRow, label_dice, summary, sweep
+from scdseg.suggestion import suggested_keep_ratio
 from scdseg.window_cost import keep_counts
 
 RATIOS = [0.25, 1.0, 0.5]
@@ -148,7 +149,8 @@ def test_what_a_sweep_says_in_the_end_is_json_and_names_no_file(recorded: Record
     assert told["model"]["sha256"] == tiny_bundle.weights_sha256
     assert told["labels"] == [{"value": 2, "name": "white matter"}, {"value": 17, "name": "hippocampus"}]
     assert told["tolerance"] == 0.9
-    assert told["suggested_keep_ratio"] == suggested_keep_ratio(recorded.sweep.rows, 0.9)
+    means = {row.keep_ratio: row.mean_dice for row in recorded.sweep.rows}
+    assert told["suggested_keep_ratio"] == suggested_keep_ratio(means, 0.9)
     assert [entry["keep_ratio"] for entry in told["table"]] == [1.0, 0.5, 0.25]
     assert set(told["table"][0]["agreement"]["labels"]) == {"2", "17"}
 
@@ -167,7 +169,7 @@ SUGGESTIONS: dict[str, tuple[list[SweepRow], float]] = {
 @pytest.mark.parametrize("case", SUGGESTIONS)
 def test_the_smallest_ratio_is_suggested_at_which_as_at_all_larger_ones_the_mean_is_within_tolerance(case: str) -> None:
     rows, suggested = SUGGESTIONS[case]
-    assert suggested_keep_ratio(rows, 0.98) == suggested
+    assert suggested_keep_ratio({row.keep_ratio: row.mean_dice for row in rows}, 0.98) == suggested
 
 
 def test_labels_that_no_run_found_leave_no_mean() -> None:

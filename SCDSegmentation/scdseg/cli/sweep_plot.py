@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from scdseg.inference.sweep import suggested_keep_ratio
+from scdseg.suggestion import suggested_keep_ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def _draw(axes: Axes, sweep: Sweep, x: Sequence[float]) -> None:
     means = [row.mean_dice for row in sweep.rows]
     axes.axhline(sweep.tolerance, color=_VERMILION, linestyle="--", linewidth=1, label=f"tolerance {sweep.tolerance:g}")
     axes.plot(x, means, color=_BLUE, linewidth=2, marker="o", label="mean over labels")
-    suggested = suggested_keep_ratio(sweep.rows, sweep.tolerance)
+    suggested = suggested_keep_ratio({row.keep_ratio: row.mean_dice for row in sweep.rows}, sweep.tolerance)
     for number, (place, mean, row) in enumerate(zip(x, means, sweep.rows, strict=True)):
         if row.keep_ratio == suggested:
             axes.plot(place, mean, "o", markersize=14, fillstyle="none", color=_VERMILION, label="suggested keep ratio")

@@ -19,6 +19,7 @@ from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
 from scdseg.inference.result import Result
 from scdseg.inference.segmenter import Prepared, Progress, Segmenter
+from scdseg.suggestion import suggested_keep_ratio
 
 # What all runs of a sweep have in common, by its key in a report.
 _COMMON = ("model", "device", "precision", "versions", "windows", "image", "network_grid")
@@ -219,32 +220,13 @@ def summary(rows: Sequence[SweepRow], tolerance: float) -> dict[str, Any]:
     return {
         "table": [row.to_json() for row in rows],
         "tolerance": tolerance,
-        "suggested_keep_ratio": suggested_keep_ratio(rows, tolerance),
+        "suggested_keep_ratio": suggested_keep_ratio({row.keep_ratio: row.mean_dice for row in rows}, tolerance),
         "seconds": {
             "sweep": round(together, 3),
             "separate_runs": round(separate, 3),
             "ratio": round(together / separate, 4),
         },
     }
-
-
-def suggested_keep_ratio(rows: Sequence[SweepRow], tolerance: float = 0.98) -> float:
-    """The smallest keep ratio at which, as at all larger ones, the mean Dice is at least the tolerance.
-
-    Where the densest run found no label there is nothing that could agree, and the densest ratio is suggested.
-
-    Args:
-        rows: at least one, in any order.
-        tolerance: mean Dice, 0…1.
-    """
-    ordered = sorted(rows, key=lambda row: row.keep_ratio, reverse=True)
-    suggested = ordered[0].keep_ratio
-    for row in ordered[1:]:
-        # NaN is not at least anything.
-        if not row.mean_dice >= tolerance:
-            break
-        suggested = row.keep_ratio
-    return suggested
 
 
 def label_dice(labels: np.ndarray, reference: np.ndarray, values: Sequence[int]) -> dict[int, float]:

@@ -1,0 +1,77 @@
+"""The plot of a sweep: agreement with the densest run against time or tokens, in Slicer's plot view."""
+
+from __future__ import annotations
+
+import slicer
+
+from SCDSegmentationLib.sweep_table import KEEP_RATIO, MEAN, PLOT_REFERENCE, SECONDS, TOKENS, SweepTable
+
+_SERIES_ATTRIBUTE = "SCDSegmentation.SweepSeries"
+_AXES = {SECONDS: "seconds of a run by itself", TOKENS: "tokens scored, over all stages and windows"}
+_BLUE = (0.0, 0.447, 0.698)  # of Okabe and Ito's palette
+
+
+def showChart(table: SweepTable, axis: str) -> slicer.vtkMRMLPlotChartNode:
+    """Show the plot of a table in the layout; it is made once and kept with the table.
+
+    Args:
+        table: of a sweep.
+        axis: :data:`~SCDSegmentationLib.sweep_table.SECONDS` or :data:`~SCDSegmentationLib.sweep_table.TOKENS`.
+    """
+    chart = _chart(table)
+    with slicer.util.NodeModify(chart):
+        _removeSeries(chart)
+        for name, color in table.structures.items():
+            _addSeries(chart, table, name, axis, color, thick=False)
+        _addSeries(chart, table, MEAN, axis, _BLUE, thick=True)
+        chart.SetTitle(f"{table.model}: agreement with the densest run")
+        chart.SetXAxisTitle(_AXES[axis])
+        chart.SetYAxisTitle("Dice")
+        chart.SetXAxisLogScale(axis == TOKENS)
+        # A name for each of dozens of structures would leave no room for them.
+        chart.SetLegendVisibility(len(table.structures) <= 8)
+    slicer.modules.plots.logic().ShowChartInLayout(chart)
+    return chart
+
+
+def _chart(table: SweepTable) -> slicer.vtkMRMLPlotChartNode:
+    chart = table.node.GetNodeReference(PLOT_REFERENCE)
+    if chart is None:
+        chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{table.node.GetName()} plot")
+        table.node.SetNodeReferenceID(PLOT_REFERENCE, chart.GetID())
+    return chart
+
+
+def _removeSeries(chart: slicer.vtkMRMLPlotChartNode) -> None:
+    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    chart.RemoveAllPlotSeriesNodeIDs()
+    for node in series:
+        if node is not None and node.GetAttribute(_SERIES_ATTRIBUTE):
+            slicer.mrmlScene.RemoveNode(node)
+
+
+def _addSeries(
+    chart: slicer.vtkMRMLPlotChartNode,
+    table: SweepTable,
+    column: str,
+    axis: str,
+    color: tuple[float, float, float],
+    thick: bool,
+) -> None:
+    """The mean as a thick line with markers that tell the keep ratio, a structure as a thin line."""
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
+    with slicer.util.NodeModify(series):
+        series.SetAttribute(_SERIES_ATTRIBUTE, "1")
+        series.SetHideFromEditors(not thick)
+        series.SetAndObserveTableNodeID(table.node.GetID())
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetXColumnName(axis)
+        series.SetYColumnName(column)
+        series.SetLabelColumnName(KEEP_RATIO)
+        series.SetColor(*color)
+        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
+        series.SetLineWidth(4 if thick else 1)
+        circle, none = slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle, slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone
+        series.SetMarkerStyle(circle if thick else none)
+        series.SetMarkerSize(12)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
