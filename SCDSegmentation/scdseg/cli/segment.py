@@ -28,8 +28,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--importance", metavar="FILE", help="write how important each token was, 0…1")
     parser.add_argument("--survival", metavar="FILE", help="write the share of pruning stages that each token survived")
-    parser.add_argument("--stage", metavar="FILE", help="write the stage at which each token was pruned")
-    parser.add_argument("--scores", metavar="FILE", help="write how each token ranked at each stage, 0…1")
+    parser.add_argument(
+        "--stage", metavar="FILE", help="write the stage at which each token was pruned, from 1; one more if none did"
+    )
+    parser.add_argument(
+        "--scores",
+        metavar="FILE",
+        help="write how each token ranked at each stage, 0…1; NaN where it was pruned before",
+    )
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
     parser.add_argument(
         "--keep-ratio",
