@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from SCDSegmentationLib.sweep_table import KEEP_RATIO, MEAN, PLOT_REFERENCE, SECONDS, TOKENS, SweepTable
+from SCDSegmentationLib.sweep_table import LABEL, MEAN, PLOT_REFERENCE, SECONDS, TOKENS, SweepTable
 
 _SERIES_ATTRIBUTE = "SCDSegmentation.SweepSeries"
 _AXES = {SECONDS: "seconds of a run by itself", TOKENS: "tokens scored, over all stages and windows"}
@@ -67,7 +67,7 @@ def _addSeries(
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
         series.SetXColumnName(axis)
         series.SetYColumnName(column)
-        series.SetLabelColumnName(KEEP_RATIO)
+        series.SetLabelColumnName(LABEL)
         series.SetColor(*color)
         series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
         series.SetLineWidth(4 if thick else 1)

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,18 +175,8 @@ class LoadRun(SteppedRun):
         segmentation: slicer.vtkMRMLSegmentationNode | None = None,
         importance: slicer.vtkMRMLScalarVolumeNode | None = None,
     ) -> None:
-        asked = sweep.request
         super().__init__(
-            Request(
-                asked.volumes,
-                asked.model,
-                row.keepRatio,
-                asked.overlap,
-                asked.device,
-                asked.precision,
-                segmentation,
-                importance,
-            )  # fmt: skip
+            replace(sweep.request, keepRatio=row.keepRatio, segmentation=segmentation, importance=importance)
         )
         if not sweep.available:
             raise SegmentationError("The results of this comparison are gone: compare again, or press Apply.")

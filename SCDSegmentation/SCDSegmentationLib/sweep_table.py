@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from SCDSegmentationLib.sweep_run import Sweep
 
 KEEP_RATIO, TOKENS, SECONDS, MEAN = "keep ratio", "tokens scored", "seconds", "mean agreement"
+LABEL = "run"
 SWEEP_ATTRIBUTE = "SCDSegmentation.Sweep"
 VOLUME_REFERENCE = "SCDSegmentation.volume"
 PLOT_REFERENCE = "SCDSegmentation.chart"
@@ -141,4 +142,6 @@ def _columns(sweep: Sweep) -> list[Column]:
             )
             for value in compared
         ),
+        # Plots take their labels from text alone.
+        Column(LABEL, "Name of the row in the plot", [f"keep {row.keepRatio:g}" for row in rows]),
     ]
