@@ -63,13 +63,14 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = SCDSegmentationLogic()
         ui = slicer.util.childWidgetVariables(uiWidget)
         inspectionUi = self._loadSection("UI/TokenInspection.ui", ui.inspectionCollapsibleButton)
-        self.panel = Panel(ui, inspectionUi, self.logic)
+        explorerUi = self._loadSection("UI/KeepRatioExplorer.ui", ui.explorerCollapsibleButton)
+        self.panel = Panel(ui, inspectionUi, explorerUi, self.logic)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
-        slicer.app.connect("aboutToQuit()", self.logic.stopWorker)
+        slicer.app.connect("aboutToQuit()", self.onQuit)
         self._showParameters()  # a reloaded module is open already
 
     def enter(self):
@@ -85,10 +86,15 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """The module is unloaded: leave no process behind."""
         self.removeObservers()
-        slicer.app.disconnect("aboutToQuit()", self.logic.stopWorker)
-        self.logic.stopWorker()
+        slicer.app.disconnect("aboutToQuit()", self.onQuit)
+        self.onQuit()
         self.logic.unfollowLog()
         self.panel.setParameters(None)
+
+    def onQuit(self):
+        """Leave no process and no file behind."""
+        self.logic.stopWorker()
+        self.panel.explorer.discard()
 
     def onReload(self):
         """Also reload the module's library."""
@@ -100,6 +106,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Nodes are about to go."""
         self.logic.cancel("The scene was closed, so the segmentation was cancelled.")
         self.panel.setParameters(None)
+        self.panel.explorer.discard()
 
     def onSceneEndClose(self, caller, event):
         """The scene is empty."""

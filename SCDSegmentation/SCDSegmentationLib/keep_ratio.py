@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scdseg.window_cost import dense_window_macs, keep_counts, window_macs, window_tokens
 from SCDSegmentationLib.models import Model
+from SCDSegmentationLib.suggestions import Suggestion
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,21 @@ class Preset:
     toolTip: str
 
 
-def presets(model: Model) -> tuple[Preset, Preset, Preset]:
-    """The fewest tokens that the model is good for, its own default, and the most."""
+def presets(model: Model, suggestion: Suggestion | None = None) -> tuple[Preset, ...]:
+    """The fewest tokens that the model is good for, its own default, the most; and what a comparison suggested."""
     low, high = model.keepRatioRange
-    return (
+    found = (
         Preset("Fast", low, f"The fewest tokens that this model is meant for: keep ratio {low:g}"),
         Preset("Default", model.keepRatio, f"What the model's makers recommend: keep ratio {model.keepRatio:g}"),
         Preset("Thorough", high, f"The most tokens: keep ratio {high:g}"),
     )
+    if suggestion is None:
+        return found
+    toolTip = (
+        f"Suggested by your comparison of {suggestion.date}: the smallest keep ratio whose labels agree with the "
+        f"densest run's to {suggestion.tolerance:g} (mean Dice {suggestion.agreement:.3f})"
+    )
+    return (*found, Preset("Suggested", suggestion.keepRatio, toolTip))
 
 
 def describe(model: Model, keepRatio: float) -> str:

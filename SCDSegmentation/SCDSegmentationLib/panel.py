@@ -11,6 +11,7 @@ import slicer
 from SCDSegmentationLib import sample_data
 from SCDSegmentationLib.device_list import DeviceList
 from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.explorer import KeepRatioExplorer
 from SCDSegmentationLib.keep_ratio import describe, presets
 from SCDSegmentationLib.model_list import ModelList
 from SCDSegmentationLib.models import Model
@@ -20,6 +21,9 @@ from SCDSegmentationLib.progress_view import ProgressView
 from SCDSegmentationLib.request import Request, inputProblem
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
 from SCDSegmentationLib.segmentations import Segmentations
+from SCDSegmentationLib.stepped_run import SteppedRun
+from SCDSegmentationLib.suggestions import suggestionFor
+from SCDSegmentationLib.sweep_run import Sweep
 from SCDSegmentationLib.token_inspector import TokenInspector
 from SCDSegmentationLib.token_maps import dependants, removeNodes
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
@@ -33,10 +37,11 @@ class Panel:
     Args:
         ui: the widgets by name.
         inspectionUi: those of ``TokenInspection.ui``.
+        explorerUi: those of ``KeepRatioExplorer.ui``.
         logic: that segments.
     """
 
-    def __init__(self, ui: Any, inspectionUi: Any, logic: Segmentations) -> None:
+    def __init__(self, ui: Any, inspectionUi: Any, explorerUi: Any, logic: Segmentations) -> None:
         self.ui = ui
         self.logic = logic
         self.parameters: SCDSegmentationParameters | None = None
@@ -46,11 +51,13 @@ class Panel:
         self._updating = False
         self._inputs = [(ui.inputLabel, ui.inputSelector)]
         self._inputs += [(getattr(ui, f"inputLabel{n}"), getattr(ui, f"inputSelector{n}")) for n in (2, 3, 4)]
+        self._presetButtons = (ui.fastButton, ui.defaultButton, ui.thoroughButton, ui.suggestedButton)
         self.progress = ProgressView(ui)
         self.models = ModelList(ui)
         self.devices = DeviceList(ui.deviceComboBox)
         self.overlay = OverlayControl()
         self.inspector = TokenInspector(inspectionUi, self.overlay)
+        self.explorer = KeepRatioExplorer(explorerUi, logic, self._request)
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
         self._problems: list[str] = []
@@ -70,6 +77,7 @@ class Panel:
         self.overlay.setParameters(parameters)
         if parameters is None:
             self.inspector.setParameters(None)
+            self.explorer.setParameters(None)
             return
         self._refreshModels()
         self._guiTag = parameters.connectGui(self.ui)
@@ -81,6 +89,7 @@ class Panel:
         self._showModel()
         self._onParametersModified()
         self.inspector.setParameters(parameters)
+        self.explorer.setParameters(parameters)
 
     def onNodeAboutToBeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         """A node is leaving the scene; what was made for it follows, as soon as the event is over."""
@@ -111,10 +120,13 @@ class Panel:
         self.logic.devices.connect(self.devices.show)
         self.inspector.exported.connect(lambda folder: self.progress.end(f"Exported to {folder}."))
         self.inspector.failed.connect(self._showError)
+        self.explorer.started.connect(self._follow)
+        self.explorer.failed.connect(self._showError)
+        self.explorer.suggested.connect(self._showPresets)
         ui.applyButton.clicked.connect(self.onApply)
         ui.sampleDataButton.clicked.connect(self._onSampleData)
         ui.restartWorkerButton.clicked.connect(self._onRestartWorker)
-        for number, button in enumerate((ui.fastButton, ui.defaultButton, ui.thoroughButton)):
+        for number, button in enumerate(self._presetButtons):
             button.clicked.connect(lambda *_, n=number: self._onPreset(n))
 
     def onApply(self) -> None:
@@ -123,17 +135,21 @@ class Panel:
             self.logic.cancel()
             self._showReadiness()
             return
-        parameters = self.parameters
         try:
             run = self.logic.prepare(self._request())
         except SegmentationError as error:
             self._showError(error)
             return
+        self._follow(run)
+        run.start()
+
+    def _follow(self, run: SteppedRun) -> None:
+        """Show the progress of a run that is about to start, and its end."""
+        parameters = self.parameters
         run.progress.connect(self.progress.show)
-        run.finished.connect(lambda results: self._onFinished(results, parameters, run.seconds))
+        run.finished.connect(lambda outcome: self._onFinished(outcome, parameters, run.seconds))
         run.failed.connect(self._onFailed)
         self.progress.begin()
-        run.start()
         self._showReadiness()
 
     def _request(self) -> Request:
@@ -151,14 +167,23 @@ class Panel:
             parameters.importance,
         )
 
-    def _onFinished(self, results: Results, parameters: SCDSegmentationParameters, seconds: dict[str, float]) -> None:
+    def _onFinished(
+        self, outcome: Results | Sweep, parameters: SCDSegmentationParameters, seconds: dict[str, float]
+    ) -> None:
+        if isinstance(outcome, Sweep):
+            self.progress.end(f"Compared {len(outcome.rows)} keep ratios in {seconds['total']:.1f} s.")
+        else:
+            self._showResults(outcome, parameters, seconds)
+        if not self.devices.known:
+            self.logic.probe()  # packages that were missing are there now
+        self._showReadiness()
+
+    def _showResults(self, results: Results, parameters: SCDSegmentationParameters, seconds: dict[str, float]) -> None:
         volume = results.segmentation.GetNodeReference(results.segmentation.GetReferenceImageGeometryReferenceRole())
         if parameters.inputVolume is volume:
             with slicer.util.NodeModify(parameters):
                 parameters.segmentation, parameters.importance = results.segmentation, results.importance
         self.overlay.showResults(volume, results, parameters)
-        if not self.devices.known:
-            self.logic.probe()  # packages that were missing are there now
         for warning in results.report["warnings"]:
             self.progress.log(f"warning: {warning}")
         self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
@@ -167,7 +192,6 @@ class Panel:
             f"Found {found} of {len(results.report['labels'])} structures in {seconds['total']:.1f} s on "
             f"{results.report['device']['name']}."
         )
-        self._showReadiness()
 
     def _onFailed(self, error: SegmentationError) -> None:
         self.progress.end(str(error))
@@ -231,10 +255,15 @@ class Panel:
                 "Share of the tokens that is kept at each pruning stage: lower is less work. This model is meant for "
                 f"{low:g} to {high:g}."
             )
-        buttons = (self.ui.fastButton, self.ui.defaultButton, self.ui.thoroughButton)
-        for button in buttons:
-            button.setEnabled(model is not None)
-        for button, preset in zip(buttons, presets(model) if model else (), strict=False):
+        self._showPresets()
+
+    def _showPresets(self) -> None:
+        """The presets of the model, and the keep ratio that the user's last comparison suggested for it."""
+        found = presets(self.model, suggestionFor(self.model)) if self.model else ()
+        for button in self._presetButtons:
+            button.setEnabled(bool(found))
+        self.ui.suggestedButton.setVisible(len(found) == len(self._presetButtons))
+        for button, preset in zip(self._presetButtons, found, strict=False):
             button.setText(f"{preset.name} ({preset.keepRatio:g})")
             button.setToolTip(preset.toolTip)
 
@@ -243,7 +272,7 @@ class Panel:
 
     def _onPreset(self, number: int) -> None:
         if self.model is not None and self.parameters is not None:
-            self.parameters.keepRatio = presets(self.model)[number].keepRatio
+            self.parameters.keepRatio = presets(self.model, suggestionFor(self.model))[number].keepRatio
 
     def _onDeviceSelected(self, name: str) -> None:
         if self.parameters is not None:
@@ -276,11 +305,13 @@ class Panel:
             button.setText("Cancelling …" if cancelling else "Cancel")
             button.setEnabled(not cancelling)
             button.setToolTip("Stop the segmentation; the scene stays as it was.")
+            self.explorer.showReadiness()
             return
         missing = self._missing()
         button.setText("Apply")
         button.setEnabled(missing is None)
         button.setToolTip(missing or "Segment the volume.")
+        self.explorer.showReadiness()
 
 
 def _images() -> list[slicer.vtkMRMLScalarVolumeNode]:

@@ -37,6 +37,9 @@ class SCDSegmentationParameters:
         device: "auto", or a device's name as the worker knows it.
         overlap: share of a window that the next one covers again.
         precision: number format of the network.
+        comparedKeepRatios: numbers, as text.
+        compareCurrent: whether ``keepRatio`` is compared, too.
+        tolerance: mean agreement that the suggested keep ratio has at least.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -60,3 +63,6 @@ class SCDSegmentationParameters:
     device: str = "auto"
     overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5
     precision: Annotated[str, Choice(["auto", "bf16", "fp32"])] = "auto"
+    comparedKeepRatios: str = "1, 0.5, 0.25, 0.1"
+    compareCurrent: bool = True
+    tolerance: Annotated[float, WithinRange(0.0, 1.0)] = 0.98

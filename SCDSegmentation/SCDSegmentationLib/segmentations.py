@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import qt
 import slicer
@@ -15,9 +15,13 @@ from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import Results
 from SCDSegmentationLib.run import SegmentationRun
 from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.stepped_run import SteppedRun
+from SCDSegmentationLib.sweep_run import LoadRun, Sweep, SweepRow, SweepRun, keepRatiosProblem
 from SCDSegmentationLib.worker_process import WorkerProcess, sharedWorker
 
 VolumeNode = slicer.vtkMRMLScalarVolumeNode
+KEEP_RATIOS = (1.0, 0.5, 0.25, 0.1)
+_Run = TypeVar("_Run", bound=SteppedRun)
 
 
 class Segmentations:
@@ -103,15 +107,9 @@ class Segmentations:
             SegmentationError: see :meth:`prepare`; also whatever ends the run.
         """
         ended: list[Results | SegmentationError] = []
-        run = self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options)
-        if not ended:
-            loop = qt.QEventLoop()
-            for signal in (run.finished, run.failed):
-                signal.connect(lambda _: loop.quit())
-            loop.exec_()
-        if isinstance(ended[0], SegmentationError):
-            raise ended[0]
-        return ended[0]
+        return _waitFor(
+            self.startSegmentation(volumes, onFinished=ended.append, onFailed=ended.append, **options), ended
+        )
 
     def startSegmentation(
         self,
@@ -134,9 +132,60 @@ class Segmentations:
             SegmentationError: see :meth:`prepare`.
         """
         run = self.prepare(self.request(volumes, **options))
-        for signal, slot in ((run.progress, onProgress), (run.finished, onFinished), (run.failed, onFailed)):
-            if slot is not None:
-                signal.connect(slot)
+        _connect((run.progress, onProgress), (run.finished, onFinished), (run.failed, onFailed))
+        run.start()
+        return run
+
+    def sweep(
+        self,
+        volumes: VolumeNode | Sequence[VolumeNode],
+        keepRatios: Sequence[float] = KEEP_RATIOS,
+        tolerance: float = 0.98,
+        **options: Any,
+    ) -> Sweep:
+        """Segment at several keep ratios and wait; the volume's table of keep ratios is in the scene then.
+
+        Args:
+            volumes: one, or one for each channel of the model.
+            keepRatios: each in (0, 1], none twice.
+            tolerance: mean agreement that the suggested keep ratio has at least, 0…1.
+            options: see :meth:`request`.
+
+        Raises:
+            SegmentationError: see :meth:`prepare`; also whatever ends the run.
+        """
+        ended: list[Sweep | SegmentationError] = []
+        run = self.startSweep(volumes, keepRatios, tolerance, onFinished=ended.append, onFailed=ended.append, **options)
+        return _waitFor(run, ended)
+
+    def startSweep(
+        self,
+        volumes: VolumeNode | Sequence[VolumeNode],
+        keepRatios: Sequence[float] = KEEP_RATIOS,
+        tolerance: float = 0.98,
+        onRow: Callable[[SweepRow], None] | None = None,
+        onProgress: Callable[[str, int, int, float | None], None] | None = None,
+        onFinished: Callable[[Sweep], None] | None = None,
+        onFailed: Callable[[SegmentationError], None] | None = None,
+        **options: Any,
+    ) -> SweepRun:
+        """Start a sweep and return at once; call in the main thread.
+
+        Args:
+            volumes: one, or one for each channel of the model.
+            keepRatios: each in (0, 1], none twice.
+            tolerance: mean agreement that the suggested keep ratio has at least, 0…1.
+            onRow: called with every keep ratio that is complete; the run's ``sweep`` keeps it whatever happens later.
+            onProgress: called with step, done, total and seconds left; windows of all ratios are counted together.
+            onFinished: called with all rows.
+            onFailed: called with what happened; code "cancelled" after :meth:`cancel`.
+            options: see :meth:`request`.
+
+        Raises:
+            SegmentationError: see :meth:`prepare`.
+        """
+        run = self.prepareSweep(self.request(volumes, **options), keepRatios, tolerance)
+        _connect((run.row, onRow), (run.progress, onProgress), (run.finished, onFinished), (run.failed, onFailed))
         run.start()
         return run
 
@@ -146,17 +195,43 @@ class Segmentations:
         Raises:
             SegmentationError: another one is running, the request cannot run, or packages are missing.
         """
-        if self.run is not None:
-            raise SegmentationError(
-                "A segmentation is running: wait for it, or cancel it, before starting another.", "busy"
-            )
-        request.check()  # before anything is installed; the run checks again, as an install takes its time
-        dependencies.ensure()
-        run = SegmentationRun(request, self.worker)
-        self.worker.run = run
-        run.finished.connect(lambda results: self._onEnd())
-        run.failed.connect(lambda error: self._onEnd())
-        return run
+        self._requireReady(request)
+        return self._take(SegmentationRun(request, self.worker))
+
+    def prepareSweep(self, request: Request, keepRatios: Sequence[float], tolerance: float) -> SweepRun:
+        """A sweep that is about to start: connect its signals, then call its ``start``.
+
+        Raises:
+            SegmentationError: see :meth:`prepare`; also for keep ratios and tolerances out of range.
+        """
+        problem = keepRatiosProblem(keepRatios)
+        if problem:
+            raise SegmentationError(problem)
+        if not 0 <= tolerance <= 1:
+            raise SegmentationError(f"The tolerance {tolerance:g} is out of range: give a mean Dice from 0 to 1.")
+        self._requireReady(request)
+        return self._take(SweepRun(request, keepRatios, tolerance, self.worker))
+
+    def prepareLoad(
+        self,
+        sweep: Sweep,
+        row: SweepRow,
+        segmentation: slicer.vtkMRMLSegmentationNode | None = None,
+        importance: VolumeNode | None = None,
+    ) -> LoadRun:
+        """The loading of a sweep's row, about to start: connect its signals, then call its ``start``.
+
+        Args:
+            sweep: that the row is of.
+            row: to load.
+            segmentation: node to replace; None: a new one.
+            importance: node to replace; None: a new one.
+
+        Raises:
+            SegmentationError: another run is not finished, the row's files are gone, or its volume is.
+        """
+        self._requireIdle()
+        return self._take(LoadRun(sweep, row, segmentation, importance))
 
     def cancel(self, *reason: str) -> None:
         """Cancel what is running, if anything is."""
@@ -181,6 +256,24 @@ class Segmentations:
         """End the worker and what is running in it, and wait until it is gone; no process and no file is left."""
         self.worker.stop()
 
+    def _requireIdle(self) -> None:
+        if self.run is not None:
+            raise SegmentationError(
+                "A segmentation is running: wait for it, or cancel it, before starting another.", "busy"
+            )
+
+    def _requireReady(self, request: Request) -> None:
+        self._requireIdle()
+        request.check()  # before anything is installed; the run checks again, as an install takes its time
+        dependencies.ensure()
+
+    def _take(self, run: _Run) -> _Run:
+        """Let a run have the worker until it ends."""
+        self.worker.run = run
+        for signal in (run.finished, run.failed):
+            signal.connect(lambda _: self._onEnd())
+        return run
+
     def _onEnd(self) -> None:
         self.worker.run = None
 
@@ -197,3 +290,25 @@ class Segmentations:
             self.devices.emit(list(event.get("devices", [])))
         else:
             self.log.emit(str(event.get("message")))
+
+
+def _connect(*pairs: tuple[Signal, Callable[..., None] | None]) -> None:
+    for signal, slot in pairs:
+        if slot is not None:
+            signal.connect(slot)
+
+
+def _waitFor(run: SteppedRun, ended: list[Any]) -> Any:
+    """Let the application go on until a run has put its outcome into ``ended``, and return that.
+
+    Raises:
+        SegmentationError: the run failed.
+    """
+    if not ended:
+        loop = qt.QEventLoop()
+        for signal in (run.finished, run.failed):
+            signal.connect(lambda _: loop.quit())
+        loop.exec_()
+    if isinstance(ended[0], SegmentationError):
+        raise ended[0]
+    return ended[0]

@@ -24,7 +24,7 @@ def showChart(table: SweepTable, axis: str) -> slicer.vtkMRMLPlotChartNode:
         for name, color in table.structures.items():
             _addSeries(chart, table, name, axis, color, thick=False)
         _addSeries(chart, table, MEAN, axis, _BLUE, thick=True)
-        chart.SetTitle(f"{table.model}: agreement with the densest run")
+        chart.SetTitle("Agreement with the densest run")
         chart.SetXAxisTitle(_AXES[axis])
         chart.SetYAxisTitle("Dice")
         chart.SetXAxisLogScale(axis == TOKENS)
