@@ -32,7 +32,7 @@ def presets(model: Model, suggestion: Suggestion | None = None) -> tuple[Preset,
         f"Suggested by your comparison of {suggestion.date}: the smallest keep ratio whose labels agree with the "
         f"densest run's to {suggestion.tolerance:g} (mean Dice {suggestion.agreement:.3f})"
     )
-    return (*found, Preset("Suggested", suggestion.keepRatio, toolTip))
+    return (*found, Preset("Suggested by your comparison", suggestion.keepRatio, toolTip))
 
 
 def describe(model: Model, keepRatio: float) -> str:

@@ -116,24 +116,24 @@ def _columns(sweep: Sweep) -> list[Column]:
     return [
         Column(KEEP_RATIO, "Share of the tokens kept at each pruning stage", [row.keepRatio for row in rows]),
         Column(
-            "tokens kept",
-            "Tokens of a window that are left after each pruning stage",
-            [" → ".join(map(str, row.tokensKept)) for row in rows],
-        ),
-        Column(TOKENS, "Tokens that were scored, over all stages and windows", [row.tokensScored for row in rows]),
-        Column("seconds in windows", "Time of the network", [round(row.secondsWindows, 3) for row in rows]),
-        Column(SECONDS, "Time of a run by itself, with a loaded model", [round(row.secondsTotal, 3) for row in rows]),
-        Column(
             MEAN,
             "Dice coefficient with the labels of the densest run, averaged over structures: not with the truth",
             [math.nan if row.meanDice is None else round(row.meanDice, 4) for row in rows],
         ),
+        Column(SECONDS, "Time of a run by itself, with a loaded model", [round(row.secondsTotal, 3) for row in rows]),
+        Column(TOKENS, "Tokens that were scored, over all stages and windows", [row.tokensScored for row in rows]),
         Column(
             "lowest agreement",
             "Dice coefficient of the structure that changed most",
             [math.nan if value is None else round(row.dice[value], 4) for row, value in zip(rows, lowest, strict=True)],
         ),
         Column("lowest structure", "The structure that changed most", [names.get(value, "") for value in lowest]),
+        Column(
+            "tokens kept",
+            "Tokens of a window that are left after each pruning stage",
+            [" → ".join(map(str, row.tokensKept)) for row in rows],
+        ),
+        Column("seconds in windows", "Time of the network", [round(row.secondsWindows, 3) for row in rows]),
         *(
             Column(
                 names[value],
