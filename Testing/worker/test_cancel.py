@@ -111,7 +111,7 @@ def test_a_cancelled_sweep_keeps_the_ratios_that_are_complete(
     assert first["report"]["keep_ratio"] == max(ratios)
     complete = [max(ratios)] + [result["report"]["keep_ratio"] for result in before if result.get("partial")]
     assert len(complete) < len(ratios)
-    names = ("labels.nrrd", "importance.nrrd", "survival.nrrd", "report.json")
+    names = ("labels.nrrd", "importance.nrrd", "survival.nrrd", "stage.nrrd", "scores.nrrd", "report.json")
     assert set(files(folder)) == {f"keep_{ratio:g}_{name}" for ratio in complete for name in names}
 
 
