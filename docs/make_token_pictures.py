@@ -1,4 +1,4 @@
-"""Make the pictures of "Reading the token maps" with the embedded host (extra ``[gui]``).
+"""Make the pictures of tokens and keep ratios in README and docs with the embedded host (extra ``[gui]``).
 
 python docs/make_token_pictures.py
 
@@ -54,6 +54,7 @@ def main() -> None:
     _look_from_the_side(slicer)
     _panel(host, widget, slicer)
     _export(widget, wait_until)
+    _comparison(host, widget, wait_until)
     host.close()
 
 
@@ -87,6 +88,23 @@ def _panel(host: Any, widget: Any, slicer: Any) -> None:
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     crosshair.SetCursorPositionRAS([OFFSETS["Yellow"], OFFSETS["Green"], -15.0])
     host.panel_screenshot(IMAGES / "panel_inspection.png")
+
+
+def _comparison(host: Any, widget: Any, wait_until: Any) -> None:
+    """The comparison of the default keep ratios, with its plot against tokens."""
+    panel = widget.panel
+    for button in (panel.ui.overlayCollapsibleButton, panel.ui.inspectionCollapsibleButton):
+        button.collapsed = True
+    panel.ui.inputsCollapsibleButton.collapsed = False
+    panel.ui.explorerCollapsibleButton.collapsed = False
+    panel.parameters.boxes, panel.parameters.shown = False, "Segments"
+    panel.explorer.ui.compareButton.click()
+    wait_until(lambda: widget.logic.run is None, 600)
+    panel.explorer.ui.sweepTableView.selectRow(2)
+    panel.explorer.showReadiness()
+    panel.explorer.ui.plotAxisComboBox.setCurrentText("against tokens")
+    panel.explorer.ui.plotButton.click()
+    host.screenshot(IMAGES / "explorer.png")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ def showChart(table: SweepTable, axis: str) -> slicer.vtkMRMLPlotChartNode:
         chart.SetTitle("Agreement with the densest run")
         chart.SetXAxisTitle(_AXES[axis])
         chart.SetYAxisTitle("Dice")
-        chart.SetXAxisLogScale(axis == TOKENS)
         # A name for each of dozens of structures would leave no room for them.
         chart.SetLegendVisibility(len(table.structures) <= 8)
     slicer.modules.plots.logic().ShowChartInLayout(chart)
