@@ -103,7 +103,7 @@ class KeepRatioExplorer:
         if self._tolerance != self._parameters.tolerance:
             self._tolerance = self._parameters.tolerance
             if table is not None:
-                self._remember(table)
+                self._remember(table, self._tolerance)
         self.ui.suggestionLabel.setText(_suggestionText(table, self._tolerance) if table else _NOTHING)
         self.showReadiness()
 
@@ -140,7 +140,7 @@ class KeepRatioExplorer:
 
     def _loadProblem(self, keepRatio: float | None) -> str | None:
         """Why the result of a row cannot be loaded now; None if it can."""
-        if keepRatio is None:
+        if keepRatio is None or self._parameters is None:
             return "Select a row first."
         if self._logic.run is not None:
             return "Wait for the run, or cancel it."
@@ -174,18 +174,20 @@ class KeepRatioExplorer:
         self.show()
 
     def _onEnd(self, run: SweepRun) -> None:
-        table = self.table
+        # The module may have been left meanwhile, and another volume selected.
+        table = readSweepTable(run.request.volumes[0])
         if run.sweep.rows and table is not None:
-            self._remember(table)
+            self._remember(table, run.tolerance)
         self.show()
+        self.showReadiness()
 
-    def _remember(self, table: SweepTable) -> None:
-        ratio = table.suggestedKeepRatio(self._parameters.tolerance)
+    def _remember(self, table: SweepTable, tolerance: float) -> None:
+        ratio = table.suggestedKeepRatio(tolerance)
         if len(table.agreement) < 2 or not table.agreement[ratio] >= 0:
             return
         suggestions.remember(
             table.model,
-            Suggestion(ratio, self._parameters.tolerance, table.agreement[ratio], table.sha256, table.date),
+            Suggestion(ratio, tolerance, table.agreement[ratio], table.sha256, table.date),
         )
         self.suggested.emit()
 

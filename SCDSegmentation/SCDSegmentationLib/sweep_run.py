@@ -124,13 +124,13 @@ class SweepRun(WorkerRun):
         super().__init__(request, worker, results=len(keepRatios))
         self.row = Signal()
         self.sweep = Sweep(request, self._folder)
-        self._keepRatios, self._tolerance = tuple(keepRatios), tolerance
+        self.keepRatios, self.tolerance = tuple(keepRatios), tolerance
 
     def _ask(self) -> int:
         return self._askFor(
             "sweep",
-            keep_ratios=list(self._keepRatios),
-            tolerance=self._tolerance,
+            keep_ratios=list(self.keepRatios),
+            tolerance=self.tolerance,
             outputs={"folder": str(self._folder)},
         )
 

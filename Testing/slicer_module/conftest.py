@@ -63,6 +63,6 @@ def widget(
     yield loaded_module
     loaded_module.logic.cancel()
     wait_until(lambda: loaded_module.logic.run is None, 5)
-    assert list(folder.iterdir()) == [], "temporary files were left"
     host.clear_scene()
+    assert list(folder.iterdir()) == [], "temporary files were left"
     slicer.app.temporaryPath = before
