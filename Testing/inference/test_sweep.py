@@ -15,6 +15,7 @@ from scdseg import segment
 from scdseg.bundle import Bundle
 from scdseg.errors import Cancelled, InputError
 from scdseg.inference import Result
+from scdseg.inference.shared import SharedWork
 from scdseg.inference.sweep import Sweep, SweepRow, label_dice, summary, sweep
 from scdseg.suggestion import suggested_keep_ratio
 from scdseg.window_cost import keep_counts
@@ -85,12 +86,32 @@ def test_every_run_has_the_labels_of_a_run_of_its_own_and_its_dice_with_the_dens
         alone = segment(image, tiny_bundle.path, found.keep_ratio, device="cpu", precision="fp32")
         np.testing.assert_array_equal(result.labels.array, alone.labels.array)
         np.testing.assert_array_equal(result.importance.array, alone.importance.array)
+        np.testing.assert_array_equal(result.scores.array, alone.scores.array)
         assert result.report["keep_ratio"] == found.keep_ratio
         brute_force = {value: dice_voxel_by_voxel(result.labels.array, densest, value) for value in (2, 17)}
         assert found.dice == brute_force
         assert found.mean_dice == pytest.approx(sum(brute_force.values()) / 2)
     assert recorded.sweep.rows[0].dice == {2: 1.0, 17: 1.0}
     assert recorded.sweep.rows[2].mean_dice < 1
+
+
+def test_without_room_to_keep_anything_a_sweep_gives_the_same(
+    recorded: Recorded, image: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room: list[int] = []
+
+    def no_room(self: SharedWork, limit: int) -> None:
+        room.append(limit)
+        self._limit = 0
+
+    monkeypatch.setattr(SharedWork, "begin", no_room)
+    found = Recorded(image, tiny_bundle)
+    assert min(room) > 0
+    for (result, row), (expected, expected_row) in zip(found.results, recorded.results, strict=True):
+        np.testing.assert_array_equal(result.labels.array, expected.labels.array)
+        np.testing.assert_array_equal(result.scores.array, expected.scores.array)
+        assert row.dice == expected_row.dice
+        assert row.seconds_windows == result.report["seconds"]["windows"], "something was kept"
 
 
 def test_rows_count_tokens_of_a_window_kept_and_of_all_windows_scored(recorded: Recorded, tiny_bundle: Bundle) -> None:
@@ -114,17 +135,22 @@ def test_images_are_read_and_prepared_once_and_windows_of_all_runs_are_counted_t
     assert windows[-1] == (total, total, 0)
 
 
-def test_seconds_count_preparation_once_for_the_sweep_and_for_every_run_of_its_own(recorded: Recorded) -> None:
+def test_seconds_count_what_runs_have_in_common_once_for_the_sweep_and_for_every_run_of_its_own(
+    recorded: Recorded,
+) -> None:
     reports = [result.report["seconds"] for result, _ in recorded.results]
-    for report, found in zip(reports, recorded.sweep.rows, strict=True):
-        assert found.seconds_windows == report["windows"]
-        assert found.seconds_total == report["total"] - report.get("load model", 0)
-    preparation = reports[0]["read"] + reports[0]["preprocess"]
     rows = recorded.sweep.rows
+    saved = [found.seconds_windows - report["windows"] for report, found in zip(reports, rows, strict=True)]
+    assert saved[0] == 0
+    assert min(saved[1:]) > 0
+    for report, found, seconds in zip(reports, rows, saved, strict=True):
+        assert found.seconds_total == pytest.approx(report["total"] - report.get("load model", 0) + seconds)
+    preparation = reports[0]["read"] + reports[0]["preprocess"]
     comparisons = [found.seconds_added - found.seconds_total for found in rows]
     assert comparisons[0] > 0
-    # Reports are rounded to the millisecond.
-    assert all(preparation + compared > -0.003 for compared in comparisons[1:])
+    for compared, seconds in zip(comparisons[1:], saved[1:], strict=True):
+        # Reports are rounded to the millisecond.
+        assert preparation + seconds + compared > -0.003
     seconds = recorded.sweep.to_json()["seconds"]
     assert seconds["sweep"] == pytest.approx(sum(found.seconds_added for found in rows), abs=1e-3)
     assert seconds["separate_runs"] == pytest.approx(sum(found.seconds_total for found in rows), abs=1e-3)

@@ -242,7 +242,7 @@ def test_a_sweep_tells_what_each_ratio_costs_how_well_it_agrees_and_which_one_it
         assert event["agreement"]["labels"] == dice
         assert event["agreement"]["mean"] == pytest.approx(sum(dice.values()) / 2)
         assert event["tokens_kept"] == event["report"]["tokens_per_stage"]["kept"]
-        assert event["seconds_windows"] == event["report"]["seconds"]["windows"]
+        assert event["seconds_windows"] >= event["report"]["seconds"]["windows"]
     assert answer["tolerance"] == 0.98
     assert answer["seconds"]["ratio"] == pytest.approx(
         answer["seconds"]["sweep"] / answer["seconds"]["separate_runs"], abs=0.01

@@ -22,7 +22,7 @@ sweep.csv has one row a keep ratio, from the densest on:
   keep_ratio           share of tokens kept at each pruning stage
   tokens_kept_STAGE    tokens of a window that the stage keeps
   tokens_scored        tokens scored, summed over stages and windows
-  seconds_windows      seconds that the network took
+  seconds_windows      seconds that the network takes in a run by itself
   seconds_total        seconds of this run by itself, with a loaded model and without writing
   dice_mean            mean over the labels that this run or the densest found
   dice_VALUE_NAME      Dice of a label with the densest run's; empty if neither found it

@@ -16,6 +16,7 @@ from scdseg.inference.restore import CHUNK_BYTES
 
 _FLOAT = 4
 _MAX_BATCH = 8
+_MAX_SPARE = 4 * 2**30
 # Leave some of what is free to allocators, libraries and the rest of the machine.
 _USABLE = 0.9
 
@@ -121,6 +122,15 @@ def plan_windows(
             "close other programs, crop the volume, or use a machine with more memory"
         )
     return plan
+
+
+def spare_bytes(device: torch.device, plan: MemoryPlan) -> int:
+    """Bytes on the compute device that may be kept beside a run as planned, and beside others that follow."""
+    if device.type == "cpu":
+        free = int(_USABLE * psutil.virtual_memory().available) - plan.host_bytes
+    else:
+        free = int(_USABLE * free_device_memory(device)) - plan.device_bytes
+    return max(0, min(_MAX_SPARE, free // 2))
 
 
 def require_memory(needed: int, purpose: str) -> None:

@@ -27,13 +27,16 @@ from scdseg.inference.memory import (
     plan_windows,
     preparation_bytes,
     require_memory,
+    spare_bytes,
 )
 from scdseg.inference.preprocess import to_network_grid
 from scdseg.inference.report import Stopwatch, label_volumes, tokens_per_stage, versions
 from scdseg.inference.restore import LabelRestorer
 from scdseg.inference.result import Result
+from scdseg.inference.shared import SharedWork
 from scdseg.inference.token_report import token_report
 from scdseg.inference.windows import Start, sliding_windows, window_starts
+from scdseg.networks.scd_unetr import SharedFeatures
 from scdseg.volumes import Volume, VolumeHeader, read_volume
 from scdseg.volumes.volume import spacing_of
 
@@ -130,6 +133,7 @@ class Segmenter:
         overlap: float | None = None,
         progress: Progress | None = None,
         cancelled: Callable[[], bool] | None = None,
+        shared: SharedWork | None = None,
     ) -> Result:
         """Segment prepared images.
 
@@ -139,6 +143,8 @@ class Segmenter:
             overlap: share of a window that the next one covers again, 0…0.9; None: the model's own.
             progress: see :data:`Progress`.
             cancelled: polled between windows.
+            shared: what other runs of these images left and this one leaves, for runs that differ in their keep ratio
+                alone.
 
         Raises:
             InputError: keep ratio or overlap out of range.
@@ -158,6 +164,8 @@ class Segmenter:
             prepared.header.shape, prepared.header.affine, grid, affine,
             self.bundle.labels, self.bundle.activation, self.bundle.network["out_channels"],
         )  # fmt: skip
+        if shared is not None:
+            shared.begin(spare_bytes(self.device, plan))
         watch = Stopwatch()
         tokens: dict[str, list[int]] = {}
         done = 0
@@ -165,9 +173,14 @@ class Segmenter:
 
         def predict(windows: Tensor, at: Sequence[Start]) -> Tensor:
             nonlocal done
+
+            def compute() -> SharedFeatures:
+                return self.network.share(windows.to(self.device))
+
             with watch("windows"):
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-                    logits, trace = self.network.forward_with_trace(windows.to(self.device), keep_ratio=ratio)
+                    features = compute() if shared is None else shared.features(at, compute)
+                    logits, trace = self.network.finish(features, ratio)
                 maps.add(at, trace)
             tokens.update(tokens or tokens_per_stage(trace))
             done += len(at)

@@ -19,6 +19,7 @@ from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
 from scdseg.inference.result import Result
 from scdseg.inference.segmenter import Prepared, Progress, Segmenter
+from scdseg.inference.shared import SharedWork
 from scdseg.suggestion import suggested_keep_ratio
 
 # What all runs of a sweep have in common, by its key in a report.
@@ -33,9 +34,10 @@ class SweepRow:
         keep_ratio: share of tokens kept at each pruning stage.
         tokens_kept: tokens of a window that each stage keeps.
         tokens_scored: tokens that were scored, summed over stages and windows.
-        seconds_windows: that the network took.
+        seconds_windows: that the network takes in a run by itself.
         seconds_total: that this run takes by itself, from reading to labels on the input's grid, with a loaded model.
-        seconds_added: that this run added to the sweep: preparation with the first only, and the comparison.
+        seconds_added: that this run added to the sweep: preparation and what the network computes alike at every keep
+            ratio with the first only, and the comparison.
         dice: by label value, for every label that this run or the densest found.
     """
 
@@ -178,9 +180,10 @@ def sweep_prepared(
     values = [label.value for label in segmenter.bundle.labels]
     preparation = sum(prepared.seconds.values())
     count = _WindowCount(progress, len(ratios))
+    shared = SharedWork()
     densest: np.ndarray | None = None
     for number, keep_ratio in enumerate(ratios):
-        result = segmenter.run(prepared, keep_ratio, overlap, count, cancelled)
+        result = segmenter.run(prepared, keep_ratio, overlap, count, cancelled, shared)
         count.runs_done += 1
         began = time.perf_counter()
         labels = result.labels.array
@@ -188,16 +191,16 @@ def sweep_prepared(
         dice = label_dice(labels, densest, values)
         compared = time.perf_counter() - began
         tokens, seconds = result.report["tokens_per_stage"], result.report["seconds"]
-        alone = seconds["total"] - seconds.get("load model", 0.0)
+        took = seconds["total"] - seconds.get("load model", 0.0)
         yield (
             result,
             SweepRow(
                 keep_ratio=keep_ratio,
                 tokens_kept=tuple(tokens["kept"]),
                 tokens_scored=sum(tokens["scored"]) * result.report["windows"]["count"],
-                seconds_windows=seconds["windows"],
-                seconds_total=alone,
-                seconds_added=alone + compared - (preparation if number else 0.0),
+                seconds_windows=seconds["windows"] + shared.seconds_saved,
+                seconds_total=took + shared.seconds_saved,
+                seconds_added=took + compared - (preparation if number else 0.0),
                 dice=dice,
             ),
         )

@@ -57,12 +57,12 @@ class Patch16Decoder(nn.Module):
         self.up1 = _up(2 * f, f)
         self.output = UnetOutBlock(3, f, out_channels)
 
-    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
+    def forward(self, detail: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """``skip1`` of the image (B, F, *img_size), skip and last maps (B, C, *grid) → logits (B, K, *img_size)."""
         x = self.up4(last, self.skip4(skips[2]))
         x = self.up3(x, self.skip3(skips[1]))
         x = self.up2(x, self.skip2(skips[0]))
-        return self.output(self.up1(x, self.skip1(image)))
+        return self.output(self.up1(x, detail))
 
 
 class Patch8FullDecoder(nn.Module):
@@ -85,8 +85,8 @@ class Patch8FullDecoder(nn.Module):
         self.up1 = _up(2 * f, f)
         self.output = UnetOutBlock(3, f, out_channels)
 
-    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
+    def forward(self, detail: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """``skip1`` of the image (B, F, *img_size), skip and last maps (B, C, *grid) → logits (B, K, *img_size)."""
         skip4 = self.skip4(skips[2])
         risen = self.up4.transp_conv(self.bottleneck(last))
         # A grid with an odd axis comes back one token longer than it was.
@@ -94,7 +94,7 @@ class Patch8FullDecoder(nn.Module):
         x = self.up4.conv_block(torch.cat((risen, skip4), dim=1))
         x = self.up3(x, self.skip3(skips[1]))
         x = self.up2(x, self.skip2(skips[0]))
-        return self.output(self.up1(x, self.skip1(image)))
+        return self.output(self.up1(x, detail))
 
 
 class Patch8ShallowDecoder(nn.Module):
@@ -113,11 +113,11 @@ class Patch8ShallowDecoder(nn.Module):
         self.up1 = _up(2 * f, f)
         self.output = UnetOutBlock(3, f, out_channels)
 
-    def forward(self, image: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
-        """Image (B, C_in, *img_size), skip and last maps (B, C, *grid) → logits (B, out_channels, *img_size)."""
+    def forward(self, detail: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """``skip1`` of the image (B, F, *img_size), skip and last maps (B, C, *grid) → logits (B, K, *img_size)."""
         x = self.up3(last, self.skip3(skips[1]))
         x = self.up2(x, self.skip2(skips[0]))
-        return self.output(self.up1(x, self.skip1(image)))
+        return self.output(self.up1(x, detail))
 
 
 Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder

@@ -48,6 +48,7 @@ class SparseEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.prune_after = tuple(prune_after)
+        self._first_stage = self.prune_after[0] if self.prune_after else num_layers
         self.embedding = embedding
         self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
         self.pruning = nn.ModuleList(SoftTopKPruning(hidden_size) for _ in self.prune_after)
@@ -56,14 +57,25 @@ class SparseEncoder(nn.Module):
 
     def forward(self, image: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
         """Encode (B, in_channels, *img_size) keeping ``keep_ratios[s]`` of the tokens at stage s."""
+        return self.prune(self.embed(image), keep_ratios)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Tokens (B, L + 1, C) as they reach the first stage, CLS first: so far the keep ratio does not matter."""
         x = self.embedding(image)
+        for block in self.blocks[: self._first_stage]:
+            x = block(x)
+        return x
+
+    def prune(self, x: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
+        """Encode the tokens of :meth:`embed` further, keeping ``keep_ratios[s]`` of them at stage s."""
         batch, count = x.shape[0], x.shape[1] - 1
         position = torch.arange(1, count + 1, device=x.device).expand(batch, -1)
         encoding = SparseEncoding([], [], [], [])
         counts = keep_counts(count, keep_ratios)
         policy = None
         for number, block in enumerate(self.blocks, start=1):
-            x = block(x)
+            if number > self._first_stage:
+                x = block(x)
             if number in self.prune_after:
                 stage = self.prune_after.index(number)
                 split = self.pruning[stage](x[:, 1:], counts[stage], policy)

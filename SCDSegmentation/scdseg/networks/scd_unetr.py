@@ -25,6 +25,13 @@ class TokenTrace(NamedTuple):
     stage: Tensor  # (B, *grid) uint8: 1…S pruned at that stage, S + 1 kept to the end
 
 
+class SharedFeatures(NamedTuple):
+    """What windows have in common at every keep ratio."""
+
+    tokens: Tensor  # (B, L + 1, C) as they reach the first pruning stage, CLS first
+    detail: Tensor  # (B, F, *img_size) what the decoder takes from the image itself
+
+
 class SCDUNETR(nn.Module):
     """Segmentation with a sparse-token vision transformer (Zhou et al., *Token Sparsification for Faster Medical Image
     Segmentation*).
@@ -132,13 +139,22 @@ class SCDUNETR(nn.Module):
         self, x: Tensor, keep_ratio: float | Sequence[float] | None = None
     ) -> tuple[Tensor, TokenTrace]:
         """Like ``forward``, and what happened to each token."""
-        encoding = self.encode(x, keep_ratio)
-        return self.decode(x, self.complete(encoding)), self._trace(encoding)
+        return self.finish(self.share(x), keep_ratio)
+
+    def share(self, x: Tensor) -> SharedFeatures:
+        """The part of the work on windows (B, in_channels, *img_size) that is the same at every keep ratio."""
+        return SharedFeatures(self.encoder.embed(x), self.decoder.skip1(x))
+
+    def finish(
+        self, shared: SharedFeatures, keep_ratio: float | Sequence[float] | None = None
+    ) -> tuple[Tensor, TokenTrace]:
+        """The rest of the work of ``forward_with_trace``; ``shared`` stays as it is, for other keep ratios."""
+        encoding = self.encoder.prune(shared.tokens, self._ratios(keep_ratio))
+        return self._decode(shared.detail, self.complete(encoding)), self._trace(encoding)
 
     def encode(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> SparseEncoding:
         """Token groups of windows (B, in_channels, *img_size) by the stage they reached."""
-        ratios = stage_keep_ratios(self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after))
-        return self.encoder(x, ratios)
+        return self.encoder(x, self._ratios(keep_ratio))
 
     def complete(self, encoding: SparseEncoding) -> Tensor:
         """Completed tokens (B, L, C)."""
@@ -146,9 +162,15 @@ class SCDUNETR(nn.Module):
 
     def decode(self, x: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, out_channels, *img_size) from the windows and their completed tokens (B, L, C)."""
+        return self._decode(self.decoder.skip1(x), tokens)
+
+    def _decode(self, detail: Tensor, tokens: Tensor) -> Tensor:
         token_map = to_map(tokens, self.grid)
-        logits = self.decoder(x, [token_map] * len(self.decoder.dense_skips), token_map)
+        logits = self.decoder(detail, [token_map] * len(self.decoder.dense_skips), token_map)
         return logits if self.token_head is None else logits + double(self.token_head(tokens))
+
+    def _ratios(self, keep_ratio: float | Sequence[float] | None) -> list[float]:
+        return stage_keep_ratios(self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after))
 
     def _trace(self, encoding: SparseEncoding) -> TokenTrace:
         last = encoding.positions[-1]

@@ -70,4 +70,4 @@ class UNETR(nn.Module):
             tokens = block(tokens)
             if index in self.decoder.dense_skips:
                 skips.append(to_map(tokens[:, 1:], self.grid))
-        return self.decoder(x, skips, to_map(self.norm(tokens)[:, 1:], self.grid))
+        return self.decoder(self.decoder.skip1(x), skips, to_map(self.norm(tokens)[:, 1:], self.grid))

@@ -1,0 +1,62 @@
+"""What the runs of one image at several keep ratios have in common, kept from the first run for the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from scdseg.inference.windows import Start
+from scdseg.networks.scd_unetr import SharedFeatures
+
+
+class SharedWork:
+    """Keeps the shared features of windows as long as there is room, and the time that each saves.
+
+    Belongs to one image, one overlap and one model.
+    """
+
+    def __init__(self) -> None:
+        self.seconds_saved = 0.0
+        self._limit: int | None = None
+        self._kept: dict[tuple[Start, ...], tuple[SharedFeatures, float]] = {}
+
+    def begin(self, limit: int) -> None:
+        """A run begins: nothing is saved yet.
+
+        Args:
+            limit: bytes that may be taken; those of the first run count.
+        """
+        self.seconds_saved = 0.0
+        self._limit = limit if self._limit is None else self._limit
+
+    def features(self, starts: Sequence[Start], compute: Callable[[], SharedFeatures]) -> SharedFeatures:
+        """The shared features of the windows that begin at these voxels: those that were kept, or computed now."""
+        key = tuple(starts)
+        if key in self._kept:
+            features, seconds = self._kept[key]
+            self.seconds_saved += seconds
+            return features
+        _finish_work()
+        began = time.perf_counter()
+        features = compute()
+        _finish_work()
+        seconds = time.perf_counter() - began
+        room = (self._limit or 0) - sum(_size(kept) for kept, _ in self._kept.values())
+        if _size(features) <= room:
+            self._kept[key] = features, seconds
+        return features
+
+
+def _size(features: SharedFeatures) -> int:
+    """In bytes."""
+    return sum(part.numel() * part.element_size() for part in features)
+
+
+def _finish_work() -> None:
+    """Wait until a GPU has done what it was given, or its time would be counted elsewhere."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
