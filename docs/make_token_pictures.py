@@ -101,7 +101,6 @@ def _comparison(host: Any, widget: Any, wait_until: Any) -> None:
     panel.explorer.ui.compareButton.click()
     wait_until(lambda: widget.logic.run is None, 600)
     panel.explorer.ui.sweepTableView.selectRow(2)
-    panel.explorer.showReadiness()
     panel.explorer.ui.plotAxisComboBox.setCurrentText("against tokens")
     panel.explorer.ui.plotButton.click()
     host.screenshot(IMAGES / "explorer.png")

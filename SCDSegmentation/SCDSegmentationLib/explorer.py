@@ -50,7 +50,7 @@ class KeepRatioExplorer:
         view = ui.sweepTableView
         view.verticalHeader().setVisible(False)
         view.verticalHeader().setDefaultSectionSize(22)
-        view.clicked.connect(lambda *_: self.showReadiness())
+        view.connect("selectionChanged()", self.showReadiness)
         view.doubleClicked.connect(lambda *_: self.loadSelected())
         ui.compareButton.clicked.connect(lambda *_: self._onCompare())
         ui.loadButton.clicked.connect(lambda *_: self.loadSelected())

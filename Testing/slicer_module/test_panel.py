@@ -222,3 +222,12 @@ def test_panel_and_scripts_share_one_worker(widget: Any) -> None:
     from SCDSegmentation import SCDSegmentationLogic
 
     assert SCDSegmentationLogic().worker is widget.logic.worker
+
+
+def test_with_its_sections_closed_the_panel_fits_on_one_screen(widget: Any) -> None:
+    ui = widget.panel.ui
+    closed = ("inspectionCollapsibleButton", "explorerCollapsibleButton", "advancedCollapsibleButton")
+    assert all(getattr(ui, name).collapsed for name in (*closed, "logCollapsibleButton"))
+    size = ui.SCDSegmentation.sizeHint
+    assert size.height() <= 850
+    assert size.width() <= 420

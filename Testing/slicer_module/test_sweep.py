@@ -50,7 +50,6 @@ def select(widget: Any, keep_ratio: float) -> None:
     """Click the row of a keep ratio."""
     view = explorer(widget).ui.sweepTableView
     view.selectRow(columns(widget)[KEEP_RATIO].index(keep_ratio))
-    explorer(widget).showReadiness()
 
 
 def maps_and_labels(widget: Any) -> list[np.ndarray]:
