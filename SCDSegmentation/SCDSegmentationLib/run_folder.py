@@ -16,7 +16,7 @@ from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.volume_files import volumeBytes
 
 _FOLDER_PREFIX = "scdseg-run-"
-_FORGOTTEN_SECONDS = 24 * 3600
+_FORGOTTEN_SECONDS = 7 * 24 * 3600
 
 
 def removeFolder(folder: Path, tries: int = 5) -> None:
@@ -27,7 +27,8 @@ def removeFolder(folder: Path, tries: int = 5) -> None:
 
 
 def _removeForgotten(parent: Path) -> None:
-    """Remove the folders of runs that ended with a crash of the application; no run takes a day.
+    """Remove the folders of runs that ended with a crash of the application; no run takes a week, and hardly a
+    comparison of keep ratios is shown for that long.
 
     Only what is surely a run's: its name begins as theirs do and it holds nothing but their files.
     """

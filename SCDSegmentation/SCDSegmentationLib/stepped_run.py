@@ -63,11 +63,11 @@ class SteppedRun:
         """Go on after the event loop has had its turn."""
         qt.QTimer.singleShot(0, lambda: self._step(step))
 
-    def _step(self, step: Callable[[], None]) -> None:
+    def _step(self, step: Callable[[], None], evenIfCancelled: bool = False) -> None:
         if self._ended:
             return
         try:
-            if self._cancelReason is not None:
+            if self._cancelReason is not None and not evenIfCancelled:
                 raise SegmentationError(self._cancelReason, "cancelled")
             self._requireVolumes()
             step()

@@ -137,7 +137,8 @@ class SweepRun(WorkerRun):
     def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
         if event["partial"]:
             row = SweepRow.fromEvent(event)
-            return lambda: self._step(lambda: self._add(row))
+            # What was complete before the worker heard of the cancelling is not lost.
+            return lambda: self._step(lambda: self._add(row), evenIfCancelled=True)
         return lambda: self._step(lambda: self._succeed(self.sweep))
 
     def _add(self, row: SweepRow) -> None:

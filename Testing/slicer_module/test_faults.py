@@ -287,7 +287,7 @@ def test_what_a_crashed_application_left_is_removed_by_a_later_run(widget: Any) 
         path.mkdir()
         (path / ("thesis.txt" if path == foreign else "input_0.nrrd")).touch()
     for path in (old, foreign):
-        os.utime(path, (time.time() - 2 * 24 * 3600,) * 2)
+        os.utime(path, (time.time() - 8 * 24 * 3600,) * 2)
     choose(widget, add_volume())
     apply(widget)
     assert not old.exists()

@@ -157,6 +157,26 @@ def test_cancelling_keeps_what_is_complete_and_it_can_be_loaded(widget: Any) -> 
     assert widget.panel.ui.statusLabel.text.startswith("Found")
 
 
+def test_a_row_that_is_complete_before_the_worker_hears_of_the_cancelling_is_kept(widget: Any) -> None:
+    slow(widget)
+
+    def cancel_at_the_first_row(event: dict[str, Any]) -> None:
+        if event.get("partial") and widget.logic.run is not None:
+            widget.logic.cancel()
+
+    # Heard before the run hears of the row.
+    widget.logic.worker.event.connect(cancel_at_the_first_row)
+    try:
+        run = begin(widget, "1, 0.9, 0.8, 0.7, 0.6, 0.5")
+        wait_until(lambda: widget.logic.run is None, 90)
+    finally:
+        widget.logic.worker.event.disconnect(cancel_at_the_first_row)
+    assert run.sweep.rows[0].keepRatio == 1.0
+    assert columns(widget)[KEEP_RATIO] == [row.keepRatio for row in run.sweep.rows]
+    choose(widget, add_volume())
+    assert apply(widget).startswith("Found"), "the worker was still busy with the comparison"
+
+
 @posix
 def test_a_worker_that_is_killed_takes_nothing_with_it_that_was_complete(widget: Any) -> None:
     run = after_first_row(widget)
