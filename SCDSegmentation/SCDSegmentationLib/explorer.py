@@ -15,8 +15,8 @@ from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.suggestions import Suggestion
-from SCDSegmentationLib.sweep_chart import showChart
-from SCDSegmentationLib.sweep_run import Sweep, SweepRow, SweepRun
+from SCDSegmentationLib.sweep_chart import isChartShown, showChart
+from SCDSegmentationLib.sweep_run import Sweep, SweepRow, SweepRun, keepRatiosProblem
 from SCDSegmentationLib.sweep_table import KEEP_RATIO, SECONDS, TOKENS, SweepTable, readSweepTable
 from SCDSegmentationLib.table_nodes import columnsOf
 
@@ -36,13 +36,16 @@ class KeepRatioExplorer:
         ui: the widgets of ``KeepRatioExplorer.ui`` by name.
         logic: that runs comparisons.
         request: what Apply would ask for.
+        missing: what has to be chosen before that, as a sentence; None if nothing is.
     """
 
-    def __init__(self, ui: Any, logic: Segmentations, request: Callable[[], Request]) -> None:
+    def __init__(
+        self, ui: Any, logic: Segmentations, request: Callable[[], Request], missing: Callable[[], str | None]
+    ) -> None:
         self.ui = ui
         self.started, self.failed, self.suggested = Signal(), Signal(), Signal()
         self.sweep: Sweep | None = None
-        self._logic, self._request = logic, request
+        self._logic, self._request, self._missing = logic, request, missing
         self._parameters: SCDSegmentationParameters | None = None
         self._tags: tuple[int, int] = (0, 0)
         self._tolerance: float | None = None
@@ -56,11 +59,13 @@ class KeepRatioExplorer:
         ui.loadButton.clicked.connect(lambda *_: self.loadSelected())
         ui.useButton.clicked.connect(lambda *_: self._onUse())
         ui.plotButton.clicked.connect(lambda *_: self._onPlot())
+        ui.plotAxisComboBox.currentIndexChanged.connect(lambda *_: self._onAxis())
 
     @property
     def table(self) -> SweepTable | None:
-        """Of the selected volume's last comparison; None if there is none."""
-        return readSweepTable(self._parameters.inputVolume) if self._parameters is not None else None
+        """Of the selected volume's last comparison; None if there is none, or if it was made with another model."""
+        table = readSweepTable(self._parameters.inputVolume) if self._parameters is not None else None
+        return table if table is not None and table.model == self._parameters.model else None
 
     @property
     def selectedKeepRatio(self) -> float | None:
@@ -104,8 +109,15 @@ class KeepRatioExplorer:
             self._tolerance = self._parameters.tolerance
             if table is not None:
                 self._remember(table, self._tolerance)
-        self.ui.suggestionLabel.setText(_suggestionText(table, self._tolerance) if table else _NOTHING)
+        self.ui.suggestionLabel.setText(_suggestionText(table, self._tolerance) if table else self._nothing())
         self.showReadiness()
+
+    def _nothing(self) -> str:
+        """Why there is no table."""
+        other = readSweepTable(self._parameters.inputVolume)
+        if other is None:
+            return _NOTHING
+        return f"The last comparison of this volume was made with the model {other.model}."
 
     def showReadiness(self) -> None:
         """Say which buttons can do something, and in tool tips why the others cannot."""
@@ -114,11 +126,13 @@ class KeepRatioExplorer:
         ui.compareButton.setText(
             "Cancelling …" if sweeping and run.cancelling else "Cancel" if sweeping else "Compare keep ratios"
         )
-        ui.compareButton.setEnabled(self._parameters is not None and (not run or (sweeping and not run.cancelling)))
-        ui.compareButton.setToolTip("Stop; rows that are complete stay." if sweeping else "Segment the volume at each.")
+        missing = self._missing()
+        ui.compareButton.setEnabled(not run.cancelling if sweeping else run is None and missing is None)
+        ready = "Segment the volume at each of these keep ratios, and compare the labels."
+        ui.compareButton.setToolTip("Stop; rows that are complete stay." if sweeping else missing or ready)
         selected = self.selectedKeepRatio
         ui.useButton.setEnabled(selected is not None)
-        ui.plotButton.setEnabled(table is not None)
+        ui.plotButton.setEnabled(table is not None and len(table.agreement) > 1)
         problem = self._loadProblem(selected)
         ui.loadButton.setEnabled(problem is None)
         ui.loadButton.setToolTip(problem or "Put the result of the selected row into the outputs, as Apply would.")
@@ -201,6 +215,12 @@ class KeepRatioExplorer:
         if table is not None:
             showChart(table, _AXES[self.ui.plotAxisComboBox.currentText])
 
+    def _onAxis(self) -> None:
+        """A plot that is shown changes its axis; one that is not, stays away."""
+        table = self.table
+        if table is not None and isChartShown(table):
+            self._onPlot()
+
 
 def keepRatiosOf(parameters: SCDSegmentationParameters) -> list[float]:
     """The keep ratios that the parameters ask to compare, each once.
@@ -216,8 +236,13 @@ def keepRatiosOf(parameters: SCDSegmentationParameters) -> list[float]:
             f"The keep ratios '{parameters.comparedKeepRatios}' are no list of numbers: write, for example, "
             "1, 0.5, 0.25, 0.1."
         ) from error
+    problem = keepRatiosProblem(ratios) if ratios else None
+    if problem:
+        raise SegmentationError(f"{problem} Decimals are written with a point: 0.5, 0.25.")
     if parameters.compareCurrent and f"{parameters.keepRatio:g}" not in {f"{ratio:g}" for ratio in ratios}:
         ratios.append(parameters.keepRatio)
+    if len(ratios) < 2:
+        raise SegmentationError("Give at least two keep ratios, such as 1, 0.25: they are compared with the largest.")
     return ratios
 
 

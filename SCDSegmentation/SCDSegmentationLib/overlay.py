@@ -29,8 +29,10 @@ def showsSurfaces(segmentation: slicer.vtkMRMLSegmentationNode) -> bool:
 
 
 def showVolume(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Put a volume into the background of the slice views, and fit them to it."""
-    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    """Put a volume into the background of the slice views and fit them to it; views that show it stay as they are."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    if any(composite.GetBackgroundVolumeID() != volume.GetID() for composite in composites):
+        slicer.util.setSliceViewerLayers(background=volume, fit=True)
 
 
 def show(
@@ -42,7 +44,8 @@ def show(
     """Show results over the image.
 
     Args:
-        segmentation: shown in the slices with ``SEGMENTS`` and ``BOTH``.
+        segmentation: shown in the slices with ``SEGMENTS`` and ``BOTH``; with the latter as outlines, which leave the
+            tokens' colours as they are.
         tokenMap: in the foreground with ``TOKENS`` and ``BOTH``; a foreground that is no token map stays else.
         shown: one of the choices in :mod:`SCDSegmentationLib.parameters`.
         opacity: of the token map, 0…1.
@@ -53,6 +56,7 @@ def show(
         _clearForeground()
     if segmentation is not None and segmentation.GetDisplayNode() is not None:
         segmentation.GetDisplayNode().SetVisibility2D(shown in (SEGMENTS, BOTH))
+        segmentation.GetDisplayNode().SetVisibility2DFill(shown != BOTH)
 
 
 def hide(segmentation: slicer.vtkMRMLSegmentationNode | None, maps: TokenMaps | None) -> None:

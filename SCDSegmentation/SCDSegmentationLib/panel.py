@@ -23,7 +23,8 @@ from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.stepped_run import SteppedRun
 from SCDSegmentationLib.suggestions import suggestionFor
-from SCDSegmentationLib.sweep_run import Sweep
+from SCDSegmentationLib.sweep_run import LoadRun, Sweep
+from SCDSegmentationLib.token_display import usesThreshold
 from SCDSegmentationLib.token_inspector import TokenInspector
 from SCDSegmentationLib.token_maps import dependants, removeNodes
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE
@@ -57,7 +58,7 @@ class Panel:
         self.devices = DeviceList(ui.deviceComboBox)
         self.overlay = OverlayControl()
         self.inspector = TokenInspector(inspectionUi, self.overlay)
-        self.explorer = KeepRatioExplorer(explorerUi, logic, self._request)
+        self.explorer = KeepRatioExplorer(explorerUi, logic, self._request, self._missing)
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
         self._problems: list[str] = []
@@ -147,7 +148,7 @@ class Panel:
         """Show the progress of a run that is about to start, and its end."""
         parameters = self.parameters
         run.progress.connect(self.progress.show)
-        run.finished.connect(lambda outcome: self._onFinished(outcome, parameters, run.seconds))
+        run.finished.connect(lambda outcome: self._onFinished(run, outcome, parameters))
         run.failed.connect(self._onFailed)
         self.progress.begin()
         self._showReadiness()
@@ -167,18 +168,16 @@ class Panel:
             parameters.importance,
         )
 
-    def _onFinished(
-        self, outcome: Results | Sweep, parameters: SCDSegmentationParameters, seconds: dict[str, float]
-    ) -> None:
+    def _onFinished(self, run: SteppedRun, outcome: Results | Sweep, parameters: SCDSegmentationParameters) -> None:
         if isinstance(outcome, Sweep):
-            self.progress.end(f"Compared {len(outcome.rows)} keep ratios in {seconds['total']:.1f} s.")
+            self.progress.end(f"Compared {len(outcome.rows)} keep ratios in {run.seconds['total']:.1f} s.")
         else:
-            self._showResults(outcome, parameters, seconds)
+            self._showResults(run, outcome, parameters)
         if not self.devices.known:
             self.logic.probe()  # packages that were missing are there now
         self._showReadiness()
 
-    def _showResults(self, results: Results, parameters: SCDSegmentationParameters, seconds: dict[str, float]) -> None:
+    def _showResults(self, run: SteppedRun, results: Results, parameters: SCDSegmentationParameters) -> None:
         volume = results.segmentation.GetNodeReference(results.segmentation.GetReferenceImageGeometryReferenceRole())
         if parameters.inputVolume is volume:
             with slicer.util.NodeModify(parameters):
@@ -186,12 +185,14 @@ class Panel:
         self.overlay.showResults(volume, results, parameters)
         for warning in results.report["warnings"]:
             self.progress.log(f"warning: {warning}")
-        self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+        self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in run.seconds.items()))
         found = sum(1 for label in results.report["labels"] if label["voxels"])
-        self.progress.end(
-            f"Found {found} of {len(results.report['labels'])} structures in {seconds['total']:.1f} s on "
-            f"{results.report['device']['name']}."
-        )
+        structures = f"{found} of {len(results.report['labels'])} structures"
+        if isinstance(run, LoadRun):
+            self.progress.end(f"Loaded the result at keep ratio {run.request.keepRatio:g}: {structures}.")
+        else:
+            device = results.report["device"]["name"]
+            self.progress.end(f"Found {structures} in {run.seconds['total']:.1f} s on {device}.")
 
     def _onFailed(self, error: SegmentationError) -> None:
         self.progress.end(str(error))
@@ -219,6 +220,7 @@ class Panel:
                 self.models.select(self.parameters.model)
                 self._showModel()
             self._showKeepRatio()
+            self.ui.thresholdSlider.setEnabled(usesThreshold(self.parameters.tokenMap))
             self._showReadiness()
         finally:
             self._updating = False

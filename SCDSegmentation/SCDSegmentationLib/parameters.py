@@ -11,7 +11,7 @@ IMPORTANCE_MAP, SURVIVAL_MAP = "Importance", "Survival"
 STAGES, KEPT, GREYED = "Stage at which pruned", "Kept tokens only", "Pruned tokens greyed out"
 TOKEN_MAP_CHOICES = (IMPORTANCE_MAP, SURVIVAL_MAP, STAGES, KEPT, GREYED)
 
-BY_STAGE, BY_SCORE = "Stage", "Score"
+BY_STAGE, BY_IMPORTANCE = "Stage", "Importance"
 
 
 @parameterNodeWrapper
@@ -58,7 +58,7 @@ class SCDSegmentationParameters:
     threshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     legend: bool = True
     boxes: bool = False
-    boxColors: Annotated[str, Choice([BY_STAGE, BY_SCORE])] = BY_STAGE
+    boxColors: Annotated[str, Choice([BY_STAGE, BY_IMPORTANCE])] = BY_STAGE
     show3D: bool = False
     device: str = "auto"
     overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5

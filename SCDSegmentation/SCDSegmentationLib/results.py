@@ -113,7 +113,8 @@ class PreparedResults:
             commitTables(maps, self._tables, self.volumeNode.GetName(), made)
             self._commitSegmentation(segmentationNode)
             segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
-            segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
+            for node in (segmentationNode, maps.importance):
+                node.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
             for node in (segmentationNode, maps.importance):
                 self._placeLikeVolume(node)
             for node in (maps.survival, maps.stage, maps.scores):

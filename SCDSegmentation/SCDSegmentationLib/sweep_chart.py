@@ -8,7 +8,8 @@ from SCDSegmentationLib.sweep_table import LABEL, MEAN, PLOT_REFERENCE, SECONDS,
 
 _SERIES_ATTRIBUTE = "SCDSegmentation.SweepSeries"
 _AXES = {SECONDS: "seconds of a run by itself", TOKENS: "tokens scored, over all stages and windows"}
-_BLUE = (0.0, 0.447, 0.698)  # of Okabe and Ito's palette
+# The mean stands out from the structures, which are too many to be told apart by colours.
+_BLUE, _GREY = (0.0, 0.447, 0.698), (0.75, 0.75, 0.75)
 
 
 def showChart(table: SweepTable, axis: str) -> slicer.vtkMRMLPlotChartNode:
@@ -21,16 +22,22 @@ def showChart(table: SweepTable, axis: str) -> slicer.vtkMRMLPlotChartNode:
     chart = _chart(table)
     with slicer.util.NodeModify(chart):
         _removeSeries(chart)
-        for name, color in table.structures.items():
-            _addSeries(chart, table, name, axis, color, thick=False)
+        for name in table.structures:
+            _addSeries(chart, table, name, axis, _GREY, thick=False)
         _addSeries(chart, table, MEAN, axis, _BLUE, thick=True)
         chart.SetTitle("Agreement with the densest run")
         chart.SetXAxisTitle(_AXES[axis])
         chart.SetYAxisTitle("Dice")
-        # A name for each of dozens of structures would leave no room for them.
-        chart.SetLegendVisibility(len(table.structures) <= 8)
+        chart.SetLegendVisibility(False)  # dozens of names would leave no room for the lines
     slicer.modules.plots.logic().ShowChartInLayout(chart)
     return chart
+
+
+def isChartShown(table: SweepTable) -> bool:
+    """Whether the plot of a table is in the plot view."""
+    chart = table.node.GetNodeReference(PLOT_REFERENCE)
+    selected = slicer.app.applicationLogic().GetSelectionNode().GetActivePlotChartID()
+    return chart is not None and chart.GetID() == selected
 
 
 def _chart(table: SweepTable) -> slicer.vtkMRMLPlotChartNode:

@@ -34,7 +34,7 @@ class SweepTable:
         date: of the sweep, ISO 8601.
         agreement: mean Dice with the densest run by keep ratio; NaN where nothing was found.
         seconds: by keep ratio.
-        structures: names and colours (red, green, blue, 0…1) of those that were compared.
+        structures: that were compared.
     """
 
     node: slicer.vtkMRMLTableNode
@@ -43,7 +43,7 @@ class SweepTable:
     date: str
     agreement: Mapping[float, float]
     seconds: Mapping[float, float]
-    structures: Mapping[str, tuple[float, float, float]]
+    structures: tuple[str, ...]
 
     def suggestedKeepRatio(self, tolerance: float) -> float:
         """See :func:`scdseg.suggestion.suggested_keep_ratio`."""
@@ -90,7 +90,7 @@ def readSweepTable(volume: slicer.vtkMRMLScalarVolumeNode | None) -> SweepTable 
             date=str(description["date"]),
             agreement=dict(zip(ratios, map(float, columns[MEAN]), strict=True)),
             seconds=dict(zip(ratios, map(float, columns[SECONDS]), strict=True)),
-            structures={str(name): tuple(color) for name, color in description["structures"].items()},
+            structures=tuple(str(name) for name in description["structures"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -104,7 +104,7 @@ def _description(sweep: Sweep) -> dict[str, Any]:
         "model": sweep.request.model.name,
         "sha256": str(model["sha256"]),
         "date": sweep.date,
-        "structures": {label.name: label.color for label in sweep.request.model.labels if label.value in compared},
+        "structures": [label.name for label in sweep.request.model.labels if label.value in compared],
     }
 
 

@@ -121,6 +121,10 @@ def _setLegend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool, title: str) 
             names = node.GetDisplayNode().GetColorNode().GetType() == slicer.vtkMRMLColorTableNode.User
             legend.SetTitleText(title)
             legend.SetUseColorNamesForLabels(names)
+            if names:
+                legend.SetLabelFormat(legend.GetDefaultTextLabelFormat())
+            else:
+                legend.SetNumberOfLabels(3)  # 0, 0.5 and 1, which one decimal can tell
             legend.SetSize(0.28 if names else 0.1, 0.3)  # of the view; its text scales with it
         legend.SetVisibility(visible)
     if visible:
@@ -149,7 +153,6 @@ def _stageColors(maps: TokenMaps, colors: str) -> slicer.vtkMRMLColorTableNode:
     with slicer.util.NodeModify(node):
         count = len(maps.pruneAfter) + 2
         node.SetNumberOfColors(count)
-        node.SetColor(0, "", 0.0, 0.0, 0.0, 0.0)
         for stage, color in enumerate(stageColors(maps, colors), start=1):
             node.SetColor(stage, maps.stageName(stage), *color, 1.0)
         node.GetLookupTable().SetTableRange(0, count - 1)

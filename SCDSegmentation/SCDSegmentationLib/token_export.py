@@ -17,7 +17,7 @@ from SCDSegmentationLib import overlay, token_display
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import GREYED, KEPT, SEGMENTS, TOKEN_MAP_CHOICES, TOKENS, SCDSegmentationParameters
-from SCDSegmentationLib.results import REPORT_ATTRIBUTE
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import tableText
 from SCDSegmentationLib.token_html import writeHtml
@@ -48,9 +48,12 @@ class TokenExport:
         self.finished, self.failed = Signal(), Signal()
         self._parameters, self._control = parameters, control
         maps, segmentation = tokenMapsOf(parameters.importance), parameters.segmentation
-        report = segmentation.GetAttribute(REPORT_ATTRIBUTE) if segmentation is not None else None
-        if maps is None or maps.stage is None or report is None:
-            raise SegmentationError("There is no run to export: select its segmentation and importance in Outputs.")
+        report = parameters.importance.GetAttribute(REPORT_ATTRIBUTE) if maps is not None else None
+        ofOneRun = segmentation and segmentation.GetNodeReference(IMPORTANCE_REFERENCE) is parameters.importance
+        if maps is None or maps.stage is None or report is None or not ofOneRun:
+            raise SegmentationError(
+                "There is no run to export: select the segmentation and the importance of one run in Outputs."
+            )
         self._maps: TokenMaps = maps
         self._report: dict[str, Any] = json.loads(report)
         self._parent = parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import qt
 import slicer
 
+from SCDSegmentationLib import overlay
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.overlay_control import OverlayControl
-from SCDSegmentationLib.parameters import SCDSegmentationParameters
+from SCDSegmentationLib.parameters import GREYED, KEPT, SCDSegmentationParameters
+from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import TableSorter, tableText
 from SCDSegmentationLib.token_export import TokenExport
@@ -19,7 +22,7 @@ from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.token_readout import CursorReadout, readToken
 from SCDSegmentationLib.token_tables import TABLES, tableOf
 
-_NO_RUN = "Press Apply first: a run makes the token maps."
+_NO_RUN = "none yet: press Apply"
 _NO_TOKEN = "Move the mouse over a slice."
 
 
@@ -32,13 +35,13 @@ class TokenInspector:
 
     Args:
         ui: the widgets of ``TokenInspection.ui`` by name.
-        overlay: shows the token maps in the views.
+        control: shows the token maps in the views.
     """
 
-    def __init__(self, ui: Any, overlay: OverlayControl) -> None:
+    def __init__(self, ui: Any, control: OverlayControl) -> None:
         self.ui = ui
         self.exported, self.failed = Signal(), Signal()
-        self._overlay = overlay
+        self._control = control
         self._export: TokenExport | None = None
         self._parameters: SCDSegmentationParameters | None = None
         self._tags: tuple[int, int] = (0, 0)
@@ -47,8 +50,8 @@ class TokenInspector:
         ui.tableView.verticalHeader().setVisible(False)
         ui.tableView.verticalHeader().setDefaultSectionSize(22)
         self._sorter = TableSorter(ui.tableView)
-        documents = qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation)
-        ui.exportDirectoryButton.directory = documents or str(Path.home())
+        documents = Path(qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation) or Path.home())
+        ui.exportDirectoryButton.directory = str(documents if documents.is_dir() else Path.home())
         ui.stageSlider.valueChanged.connect(self._onStage)
         ui.tableComboBox.currentIndexChanged.connect(lambda *_: self._showTable())
         ui.copyTableButton.clicked.connect(lambda *_: self._onCopy())
@@ -80,15 +83,21 @@ class TokenInspector:
         maps = self.maps
         stages = len(maps.pruneAfter) if maps else 0
         usable = maps is not None and maps.stage is not None and stages > 0
-        ui = self.ui
-        for widget in (ui.stageSlider, ui.boxesCheckBox, ui.boxColorsComboBox, ui.copyTableButton):
-            widget.setEnabled(usable)
+        ui, parameters = self.ui, self._parameters
+        shown = usable and overlay.showsTokens(parameters.shown)
+        for widget in (ui.tokenMapComboBox, ui.colorsComboBox, ui.boxesCheckBox):
+            widget.setEnabled(shown)
+        ui.boxColorsComboBox.setEnabled(shown and parameters.boxes)
+        byStage = parameters.tokenMap in (KEPT, GREYED) or parameters.boxes
+        ui.stageSlider.setEnabled(shown and byStage)
+        ui.copyTableButton.setEnabled(usable)
         ui.exportButton.setEnabled(usable and self._export is None)
+        ui.runLabel.setText(_runText(maps) if usable else _NO_RUN)
         wasBlocked = ui.stageSlider.blockSignals(True)
         ui.stageSlider.setMaximum(max(stages, 1))
         ui.stageSlider.setValue(min(self._parameters.stage, max(stages, 1)))
         ui.stageSlider.blockSignals(wasBlocked)
-        ui.stageInfoLabel.setText(_stageText(maps, ui.stageSlider.value) if usable else _NO_RUN)
+        ui.stageInfoLabel.setText(_stageText(maps, ui.stageSlider.value) if shown and byStage else _why(usable, shown))
         self._showTable()
 
     def _onStage(self, stage: int) -> None:
@@ -103,7 +112,7 @@ class TokenInspector:
     def export(self, folder: Path) -> None:
         """Write pictures, tables and a report of the selected run into a new folder below this one."""
         try:
-            self._export = TokenExport(folder, self._parameters, self._overlay)
+            self._export = TokenExport(folder, self._parameters, self._control)
         except SegmentationError as error:
             self.failed.emit(error)
             return
@@ -126,6 +135,23 @@ class TokenInspector:
         maps = self.maps
         token = readToken(maps, self._parameters.segmentation, place) if maps is not None and place else None
         self.ui.cursorLabel.setText(token.text(maps) if token is not None else _NO_TOKEN)
+
+
+def _runText(maps: TokenMaps) -> str:
+    """Which run the maps are of."""
+    report = json.loads(maps.importance.GetAttribute(REPORT_ATTRIBUTE) or "{}")
+    if not report:
+        return maps.importance.GetName()
+    return f"{report['model']['name']} at keep ratio {report['keep_ratio']:g}"
+
+
+def _why(usable: bool, shown: bool) -> str:
+    """Why the stage slider can do nothing."""
+    if not usable:
+        return ""
+    if not shown:
+        return "Tokens are not shown: see Overlay, Show."
+    return "For kept tokens, pruned tokens and boxes."
 
 
 def _stageText(maps: TokenMaps, stage: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,7 +60,6 @@ def _structureColumns(report: Mapping[str, Any]) -> list[Column]:
     ml = [volumes[row["value"]] for row in tokens["labels"]]
     columns = [
         Column("structure", "Segment", [*(row["name"] for row in tokens["labels"]), OUTSIDE]),
-        Column("volume [ml]", "Volume of the segment", [*map(_rounded, ml), 0.0]),
         Column("tokens", "Tokens that hold at least one voxel of it", [row["tokens"] for row in rows]),
         Column(
             "mean importance",
@@ -71,6 +71,7 @@ def _structureColumns(report: Mapping[str, Any]) -> list[Column]:
         block = stage["after_block"]
         kept = [_rounded(row["kept"][number]) for row in rows]
         columns.append(Column(f"kept after block {block}", f"Share of its tokens kept after block {block}", kept))
+    columns.append(Column("volume [ml]", "Volume of the segment", [*(round(value, 2) for value in ml), math.nan]))
     return columns
 
 

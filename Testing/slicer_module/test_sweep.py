@@ -112,11 +112,10 @@ def test_the_current_keep_ratio_is_compared_too_once(widget: Any) -> None:
     ui.compareButton.click()
     wait_until(lambda: widget.logic.run is None, 60)
     assert columns(widget)[KEEP_RATIO] == [1.0, 0.3]
-    widget.panel.parameters.keepRatio = 1.0
+    ui.ratiosLineEdit.setText("1, 0.3")
     ui.compareButton.click()
     wait_until(lambda: widget.logic.run is None, 60)
-    assert columns(widget)[KEEP_RATIO] == [1.0]
-    assert "there is nothing to compare it with" in ui.suggestionLabel.text
+    assert columns(widget)[KEEP_RATIO] == [1.0, 0.3]
 
 
 def test_loading_a_row_gives_what_apply_gives_at_its_keep_ratio(widget: Any) -> None:
@@ -154,7 +153,7 @@ def test_cancelling_keeps_what_is_complete_and_it_can_be_loaded(widget: Any) -> 
     select(widget, 1.0)
     explorer(widget).ui.loadButton.click()
     wait_until(lambda: widget.logic.run is None, 30)
-    assert widget.panel.ui.statusLabel.text.startswith("Found")
+    assert widget.panel.ui.statusLabel.text.startswith("Loaded the result at keep ratio 1: ")
 
 
 def test_a_row_that_is_complete_before_the_worker_hears_of_the_cancelling_is_kept(widget: Any) -> None:
@@ -216,7 +215,9 @@ def test_comparison_and_apply_exclude_each_other(widget: Any) -> None:
 
 BAD_RATIOS = {
     "1, half": "The keep ratios '1, half' are no list of numbers",
-    "": "No keep ratio is given",
+    "": "Give at least two keep ratios",
+    "0.5": "Give at least two keep ratios",
+    "0,5": "The keep ratio 0 is out of range: give numbers above 0 and at most 1. Decimals are written with a point",
     "1, 1.5": "The keep ratio 1.5 is out of range",
     "0.5, 0.50": "A keep ratio is given twice",
     "nan": "The keep ratio nan is out of range",
@@ -270,6 +271,22 @@ def test_every_volume_has_a_comparison_of_its_own(widget: Any) -> None:
     assert not explorer(widget).ui.plotButton.enabled
     choose(widget, first)
     assert explorer(widget).ui.sweepTableView.mrmlTableNode() is of_first
+
+
+def test_a_comparison_made_with_another_model_is_not_taken_for_this_ones(widget: Any) -> None:
+    choose(widget, add_volume())
+    compare(widget, "1, 0.5")
+    select(widget, 0.5)
+    ui = explorer(widget).ui
+    choose(widget, widget.panel.parameters.inputVolume, "tiny4")
+    assert ui.sweepTableView.mrmlTableNode() is None
+    assert ui.suggestionLabel.text == "The last comparison of this volume was made with the model tiny."
+    assert not ui.loadButton.enabled
+    assert not ui.useButton.enabled
+    assert ui.compareButton.toolTip == "T2: Select an input volume."
+    choose(widget, widget.panel.parameters.inputVolume, "tiny")
+    select(widget, 0.5)
+    assert ui.loadButton.enabled
 
 
 def test_a_saved_scene_brings_the_table_back_without_the_results(widget: Any, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def stages(widget: Any) -> np.ndarray:
 
 def test_without_a_run_the_section_says_what_to_do(widget: Any) -> None:
     ui = inspection(widget)
-    assert "Press Apply first" in ui.stageInfoLabel.text
-    for name in ("stageSlider", "boxesCheckBox", "exportButton", "copyTableButton"):
+    assert ui.runLabel.text == "none yet: press Apply"
+    for name in ("tokenMapComboBox", "stageSlider", "boxesCheckBox", "exportButton", "copyTableButton"):
         assert not getattr(ui, name).enabled
 
 
@@ -57,6 +57,22 @@ def test_the_stage_slider_scrubs_through_the_stages_of_the_model(ran: Any) -> No
         assert ui.stageInfoLabel.text.startswith(f"after block {number}: {kept} of {stage.size} tokens kept")
         maps = tokenMapsOf(ran.panel.parameters.importance)
         assert maps.stage.GetDisplayNode().GetLowerThreshold() == number + 1
+
+
+def test_what_can_do_nothing_is_off_and_the_run_is_named(ran: Any) -> None:
+    ui, parameters = inspection(ran), ran.panel.parameters
+    assert ui.runLabel.text == "tiny at keep ratio 0.6"
+    assert ran.panel.ui.thresholdSlider.enabled
+    assert not ui.stageSlider.enabled
+    parameters.boxes = True
+    assert ui.stageSlider.enabled
+    parameters.boxes, parameters.tokenMap = False, KEPT
+    assert ui.stageSlider.enabled
+    assert not ran.panel.ui.thresholdSlider.enabled
+    parameters.shown = "Segments"
+    assert not ui.stageSlider.enabled
+    assert not ui.tokenMapComboBox.enabled
+    assert "see Overlay" in ui.stageInfoLabel.text
 
 
 def test_choices_of_the_section_reach_the_views(ran: Any) -> None:
@@ -197,6 +213,15 @@ def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(ran: Any, t
     assert f"The folder {missing} cannot be written" in str(error)
     assert not missing.exists()
     assert inspection(ran).exportButton.enabled
+
+
+def test_maps_of_one_run_are_not_exported_with_the_segmentation_of_another(ran: Any, tmp_path: Path) -> None:
+    first = ran.panel.parameters.segmentation
+    ran.panel.parameters.segmentation, ran.panel.parameters.importance = None, None
+    apply(ran)
+    ran.panel.parameters.segmentation = first
+    (error,) = export(ran, tmp_path)
+    assert "select the segmentation and the importance of one run" in str(error)
 
 
 def test_results_that_are_deleted_during_an_export_end_it(ran: Any, tmp_path: Path) -> None:

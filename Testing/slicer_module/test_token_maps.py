@@ -13,7 +13,7 @@ import vtk
 from SCDSegmentationLib import token_display
 from SCDSegmentationLib.parameters import (
     BOTH,
-    BY_SCORE,
+    BY_IMPORTANCE,
     GREYED,
     IMPORTANCE_MAP,
     KEPT,
@@ -205,7 +205,7 @@ def test_boxes_follow_stage_threshold_and_overlay_and_carry_their_values(ran: An
     np.testing.assert_array_equal(values("importance"), importance[(stage > 1) & (importance >= 0.6)])
     assert (display.GetActiveScalarName(), display.GetVisibility()) == ("stage", 1)
     assert display.GetScalarRange() == (0, 3)
-    parameters.boxColors = BY_SCORE
+    parameters.boxColors = BY_IMPORTANCE
     assert display.GetActiveScalarName() == "importance"
     assert display.GetColorNodeID() == "vtkMRMLColorTableNodeFileInferno.txt"
     assert display.GetScalarRange() == (0, 1)
