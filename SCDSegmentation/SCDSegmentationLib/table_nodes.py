@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,7 +74,8 @@ def tableText(node: slicer.vtkMRMLTableNode, delimiter: str = "\t") -> str:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
     writer.writerow([column.name for column in columns])
-    writer.writerows(zip(*(column.values for column in columns), strict=True))
+    for row in zip(*(column.values for column in columns), strict=True):
+        writer.writerow(["" if isinstance(value, float) and math.isnan(value) else value for value in row])
     return text.getvalue()
 
 

@@ -103,7 +103,7 @@ class TokenExport:
             for view in _sliceViews():
                 path = self._folder / f"{choice.lower().replace(' ', '_')}_{view.lower()}.png"
                 _capture(slicer.app.layoutManager().sliceWidget(view).sliceView(), path)
-                pictures[title][view] = path
+                pictures[title][_place(view)] = path
                 yield
         self._control.refresh()
         path = self._folder / "3d.png"
@@ -117,7 +117,13 @@ class TokenExport:
         text = json.dumps(self._report, indent=2, ensure_ascii=False)
         (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
         titles = {f"Tokens of each {kind.partition(' ')[0]}": node for kind, node in tables.items()}
-        writeHtml(self._folder / "report.html", pictures, titles, self._report)
+        writeHtml(self._folder / "report.html", pictures, titles, self._report, self._display)
+
+    @property
+    def _display(self) -> str:
+        """How the pictures were drawn."""
+        parameters = self._parameters
+        return f"{parameters.colors}, opacity {parameters.opacity:g}, threshold {parameters.threshold:g}"
 
     @property
     def _stage(self) -> int:
@@ -150,6 +156,12 @@ def _sliceViews() -> list[str]:
     manager = slicer.app.layoutManager()
     views = {name: manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()}
     return [name for name, view in views.items() if min(view.renderWindow().GetSize()) > 1]
+
+
+def _place(view: str) -> str:
+    """Plane and position of a slice view, for people."""
+    node = slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode()
+    return f"{node.GetOrientation()}, {node.GetSliceOffset():.1f} mm"
 
 
 def _capture(view: Any, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -21,7 +22,7 @@ th { background: #f2f2f2; text-align: left; } td.number { text-align: right; fon
 _MEANING = (
     "Importance says how long a token stayed and how high it was scored where it was last scored; survival is the "
     "share of the pruning stages that it passed. Both say where the network went on computing. Neither is a "
-    "confidence, nor an explanation of a label: pruned tokens take part in the result, too."
+    "confidence, nor an explanation of a label: pruned tokens take part in the result, too. For research use only."
 )
 
 
@@ -30,6 +31,7 @@ def writeHtml(
     pictures: Mapping[str, Mapping[str, Path]],
     tables: Mapping[str, slicer.vtkMRMLTableNode],
     report: Mapping[str, Any],
+    display: str,
 ) -> None:
     """Write the file.
 
@@ -38,11 +40,12 @@ def writeHtml(
         pictures: PNG files by view, by title.
         tables: by title.
         report: of the run.
+        display: how the pictures were drawn.
 
     Raises:
         OSError: a picture cannot be read or the file cannot be written.
     """
-    sections = [_settings(report), f"<p class='note'>{escape(_MEANING)}</p>"]
+    sections = [_settings(report, display), f"<p class='note'>{escape(_MEANING)}</p>"]
     for title, views in pictures.items():
         sections.append(f"<h2>{escape(title)}</h2>")
         sections += [_figure(picture, view) for view, picture in views.items()]
@@ -56,7 +59,7 @@ def writeHtml(
     )
 
 
-def _settings(report: Mapping[str, Any]) -> str:
+def _settings(report: Mapping[str, Any], display: str) -> str:
     model, device, windows = report["model"], report["device"], report["windows"]
     size = " × ".join(map(str, windows["size"]))
     rows = {
@@ -64,6 +67,8 @@ def _settings(report: Mapping[str, Any]) -> str:
         "Keep ratio": f"{report['keep_ratio']}",
         "Windows": f"{windows['count']} of {size} voxels, overlap {windows['overlap']}",
         "Device": f"{device['name']}, {report['precision']}",
+        "Pictures": display,
+        "Written": time.strftime("%Y-%m-%d %H:%M"),
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
     }
     cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
@@ -88,7 +93,7 @@ def _table(node: slicer.vtkMRMLTableNode) -> str:
 
 
 def _cell(text: str) -> str:
-    return f"<td{_numberClass(text)}>{escape(text)}</td>"
+    return f"<td{_numberClass(text)}>{'–' if text == 'nan' else escape(text)}</td>"
 
 
 def _numberClass(text: str) -> str:

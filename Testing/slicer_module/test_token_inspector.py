@@ -186,13 +186,15 @@ def test_an_export_holds_pictures_tables_and_one_report_that_needs_nothing_else(
         rows = list(csv.reader(file))
     columns = columnsOf(tableOf(tokenMapsOf(parameters.importance), STRUCTURE_TABLE))
     values = zip(*(column.values for column in columns), strict=True)
-    assert rows == [[column.name for column in columns], *([str(value) for value in row] for row in values)]
+    text = [["" if value != value else str(value) for value in row] for row in values]
+    assert rows == [[column.name for column in columns], *text]
     assert json.loads((folder / "report.json").read_text(encoding="utf-8"))["keep_ratio"] == 0.6
     html = (folder / "report.html").read_text(encoding="utf-8")
     embedded = re.findall(r"data:image/png;base64,([^']+)'", html)
     assert sorted(map(base64.b64decode, embedded)) == sorted(path.read_bytes() for path in pictures.values())
     assert not re.search(r"(src|href)=['\"](?!data:)", html)
     assert OUTSIDE in html
+    assert all(words in html for words in ("Axial, ", "Coronal, ", "Sagittal, ", "research use only"))
     assert export(ran, tmp_path) == [tmp_path / "token maps 2"], "a second export replaces nothing"
 
 

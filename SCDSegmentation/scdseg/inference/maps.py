@@ -19,8 +19,8 @@ def token_scores(trace: TokenTrace) -> Tensor:
     """Scores (B, S, *grid) in [0, 1]: the rank at each stage among the tokens of the window that were scored there.
 
     0 is the lowest score, 1 the highest; equal scores share their mean rank, and a token alone has rank 1. NaN where
-    the token had been pruned before. The network's own scores are trained only through their order, so ranks are all
-    that they say.
+    the token had been pruned before. The network's own scores have no scale that windows or stages share, so ranks are
+    all that can be compared.
     """
     ranks = [_rank(scores.float().cpu()) for scores in trace.scores]
     return torch.stack(ranks, dim=1).unflatten(2, trace.stage.shape[1:])
