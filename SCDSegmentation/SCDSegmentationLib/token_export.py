@@ -79,6 +79,9 @@ class TokenExport:
         except OSError as error:
             message = f"The export could not be written to {self._parent} ({error.strerror or error}): free disk space."
             self._fail(SegmentationError(message, "resource"))
+        except Exception as error:
+            self._fail(SegmentationError(f"Internal error: {type(error).__name__}: {error}", "internal"))
+            raise
         else:
             if folder is None:
                 qt.QTimer.singleShot(0, lambda: self._next(steps))
@@ -106,10 +109,12 @@ class TokenExport:
                 pictures[title][_place(view)] = path
                 yield
         self._control.refresh()
-        path = self._folder / "3d.png"
-        _capture(slicer.app.layoutManager().threeDWidget(0).threeDView(), path)
-        pictures["3-D view"] = {"3-D": path}
-        yield
+        view = _threeDView()
+        if view is not None:
+            path = self._folder / "3d.png"
+            _capture(view, path)
+            pictures["3-D view"] = {"3-D": path}
+            yield
         tables = {kind: node for kind in TABLES if (node := tableOf(maps, kind)) is not None}
         for kind, node in tables.items():
             path = self._folder / f"{kind.replace(' ', '_')}.csv"
@@ -152,10 +157,16 @@ class TokenExport:
 
 
 def _sliceViews() -> list[str]:
-    """Names of the slice views that are drawn."""
+    """Names of the slice views that the layout shows."""
     manager = slicer.app.layoutManager()
-    views = {name: manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()}
-    return [name for name, view in views.items() if min(view.renderWindow().GetSize()) > 1]
+    names = manager.sliceViewNames()
+    return [name for name in names if manager.sliceWidget(name).mrmlSliceNode().IsMappedInLayout()]
+
+
+def _threeDView() -> Any:
+    """The first 3-D view; None if the layout shows none."""
+    widget = slicer.app.layoutManager().threeDWidget(0)
+    return widget.threeDView() if widget is not None and widget.mrmlViewNode().IsMappedInLayout() else None
 
 
 def _place(view: str) -> str:

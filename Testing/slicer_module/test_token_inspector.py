@@ -198,6 +198,19 @@ def test_an_export_holds_pictures_tables_and_one_report_that_needs_nothing_else(
     assert export(ran, tmp_path) == [tmp_path / "token maps 2"], "a second export replaces nothing"
 
 
+def test_only_views_of_the_layout_are_exported(ran: Any, tmp_path: Path) -> None:
+    manager = slicer.app.layoutManager()
+    before = manager.layout
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    try:
+        (folder,) = export(ran, tmp_path)
+    finally:
+        manager.setLayout(before)
+    names = {path.name for path in folder.glob("*.png")}
+    assert "importance_red.png" in names
+    assert not any("green" in name or "3d" in name for name in names)
+
+
 def pixels(path: Path) -> np.ndarray:
     image = qt.QImage(str(path))
     assert (image.width(), image.height()) > (10, 10)

@@ -149,6 +149,7 @@ class qSlicerLayoutManager(QtCore.QObject):
         for widget in self.viewWidgets():
             widget.setParent(self._viewport)
             widget.hide()
+            _view_node(widget).SetMappedInLayout(False)
         arranged = QtWidgets.QWidget()
         self._fill(ElementTree.fromstring(description), arranged)
         self._viewport.layout().addWidget(arranged)
@@ -166,6 +167,8 @@ class qSlicerLayoutManager(QtCore.QObject):
         for item in element.findall("item"):
             view, inner = item.find("view"), item.find("layout")
             widget = self._widget(view) if view is not None else None
+            if widget is not None:
+                _view_node(widget).SetMappedInLayout(True)
             if inner is not None:
                 widget = QtWidgets.QWidget()
                 self._fill(inner, widget)
@@ -191,3 +194,10 @@ class qSlicerLayoutManager(QtCore.QObject):
         """Let go of the nodes and of the graphics contexts."""
         for view in [*self._views(), *(widget.plotView() for widget in self._plot_widgets)]:
             view._close()
+
+
+def _view_node(widget: QtWidgets.QWidget) -> Any:
+    """The view node of a view's widget."""
+    if isinstance(widget, qMRMLSliceWidget):
+        return widget.mrmlSliceNode()
+    return widget.mrmlPlotViewNode() if isinstance(widget, qMRMLPlotWidget) else widget.mrmlViewNode()
