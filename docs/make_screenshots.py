@@ -25,6 +25,7 @@ def main() -> None:
     widget = host.load_module(REPOSITORY / "SCDSegmentation" / "SCDSegmentation.py")
     import slicer
 
+    from SCDSegmentationLib import overlay
     from slicer_module.helpers import wait_until
 
     ui = widget.panel.ui
@@ -35,8 +36,7 @@ def main() -> None:
     host.panel_screenshot(IMAGES / "panel_running.png")
     wait_until(lambda: widget.logic.run is None, 600)
     ui.show3DButton.click()
-    display = widget.panel.parameters.segmentation.GetDisplayNode()
-    wait_until(display.GetVisibility3D, 120)
+    wait_until(lambda: overlay.showsSurfaces(widget.panel.parameters.segmentation), 120)
     slicer.util.resetThreeDViews()
     host.screenshot(SCREENSHOTS / "window.png")
     host.panel_screenshot(SCREENSHOTS / "panel.png")

@@ -252,8 +252,8 @@ def _suggestionText(table: SweepTable, tolerance: float) -> str:
         return f"Only keep ratio {densest:g} was run: there is nothing to compare it with."
     agreement = table.agreement[ratio]
     if ratio == densest:
-        return f"Suggested keep ratio: {ratio:g}. No smaller one agrees with it to {tolerance:g}."
+        return f"Suggested keep ratio: {ratio:g}. No smaller one agrees with it by at least {tolerance:g}."
     return (
         f"Suggested keep ratio: {ratio:g}. Mean Dice with keep ratio {densest:g} is {agreement:.3f} "
-        f"(tolerance {tolerance:g}); a run takes {table.seconds[ratio]:.1f} s, that one {table.seconds[densest]:.1f} s."
+        f"(asked: at least {tolerance:g}); a run takes {table.seconds[ratio]:.1f} s, that one {table.seconds[densest]:.1f} s."
     )

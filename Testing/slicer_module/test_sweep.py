@@ -348,7 +348,9 @@ def test_the_suggestion_follows_the_tolerance_and_is_remembered_for_the_model(
     assert means[0.5] < 1.0, "random weights agree with themselves only"
     explorer(widget).ui.toleranceSpinBox.setValue(1.0)
     assert "(1)" in button.text
-    assert explorer(widget).ui.suggestionLabel.text == ("Suggested keep ratio: 1. No smaller one agrees with it to 1.")
+    assert explorer(widget).ui.suggestionLabel.text == (
+        "Suggested keep ratio: 1. No smaller one agrees with it by at least 1."
+    )
     explorer(widget).ui.toleranceSpinBox.setValue(0.0)
     widget.panel.parameters.keepRatio = 0.6
     button.click()
