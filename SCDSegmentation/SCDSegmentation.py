@@ -94,6 +94,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onQuit(self):
         """Leave no process and no file behind."""
         self.logic.stopWorker()
+        self.panel.inspector.cancelExport()
         self.panel.explorer.discard()
 
     def onReload(self):

@@ -1,11 +1,12 @@
-"""A model with random weights: windows of 16 voxels of 2 mm, two pruning stages, two labels.
+"""A model with random weights: windows of 16 voxels of 2 mm, pruning stages after the named blocks, two labels.
 
-python Testing/tiny_model.py FOLDER [CHANNELS]
+python Testing/tiny_model.py FOLDER [CHANNELS [BLOCK …]]
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from scdseg.bundle import Bundle, Code, Intensity, Label, write_bundle
 from scdseg.networks import SCDUNETR
 
 
-def write_tiny_model(folder: Path, channels: int = 1) -> Bundle:
+def write_tiny_model(folder: Path, channels: int = 1, prune_after: Sequence[int] = (1, 2)) -> Bundle:
     """Write the model's bundle into a new folder."""
     torch.manual_seed(0)
     network = SCDUNETR(
@@ -24,9 +25,9 @@ def write_tiny_model(folder: Path, channels: int = 1) -> Bundle:
         feature_size=4,
         hidden_size=48,
         mlp_dim=96,
-        num_layers=3,
+        num_layers=max(3, *prune_after),
         num_heads=4,
-        prune_after=(1, 2),
+        prune_after=prune_after,
         keep_ratio=0.5,
         assembly_size=48,
         assembly_heads=4,
@@ -66,4 +67,5 @@ def write_tiny_model(folder: Path, channels: int = 1) -> Bundle:
 
 
 if __name__ == "__main__":
-    write_tiny_model(Path(sys.argv[1]), *(int(argument) for argument in sys.argv[2:]))
+    channels, *blocks = [int(argument) for argument in sys.argv[2:]] or [1]
+    write_tiny_model(Path(sys.argv[1]), channels, blocks or (1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -97,6 +98,12 @@ class KeepRatioExplorer:
             self.sweep.discard()
             self.sweep = None
 
+    def onNodeRemoved(self) -> None:
+        """A node left the scene: without their volume the last comparison's files are of no use."""
+        if self.sweep is not None and any(volume.GetScene() is None for volume in self.sweep.request.volumes):
+            self.discard()
+        self.show()
+
     def show(self) -> None:
         """Show what there is now."""
         if self._parameters is None or slicer.mrmlScene.IsImporting():
@@ -148,7 +155,8 @@ class KeepRatioExplorer:
         except SegmentationError as error:
             self.failed.emit(error)
             return
-        self._parameters.keepRatio = row.keepRatio
+        parameters = self._parameters
+        run.finished.connect(lambda results: setattr(parameters, "keepRatio", row.keepRatio))
         self.started.emit(run)
         run.start()
 
@@ -165,7 +173,7 @@ class KeepRatioExplorer:
 
     def _onCompare(self) -> None:
         if isinstance(self._logic.run, SweepRun):
-            self._logic.cancel("The comparison was cancelled; rows that were complete stay.")
+            self._logic.cancel()
             self.showReadiness()
             return
         try:
@@ -175,8 +183,9 @@ class KeepRatioExplorer:
             self.failed.emit(error)
             return
         run.row.connect(lambda row: self._onRow(run, row))
+        run.finished.connect(lambda sweep: self._onFinished(sweep))
         for signal in (run.finished, run.failed):
-            signal.connect(lambda *_: self._onEnd(run))
+            signal.connect(lambda *_: self.show())
         self.started.emit(run)
         run.start()
         self.showReadiness()
@@ -187,13 +196,11 @@ class KeepRatioExplorer:
             self.sweep = run.sweep
         self.show()
 
-    def _onEnd(self, run: SweepRun) -> None:
-        # The module may have been left meanwhile, and another volume selected.
-        table = readSweepTable(run.request.volumes[0])
-        if run.sweep.rows and table is not None:
-            self._remember(table, run.tolerance)
-        self.show()
-        self.showReadiness()
+    def _onFinished(self, sweep: Sweep) -> None:
+        """Remember what is suggested, of complete comparisons alone; the module may have been left meanwhile."""
+        table = readSweepTable(sweep.request.volumes[0])
+        if table is not None:
+            self._remember(table, self._tolerance)
 
     def _remember(self, table: SweepTable, tolerance: float) -> None:
         ratio = table.suggestedKeepRatio(tolerance)
@@ -251,9 +258,12 @@ def _suggestionText(table: SweepTable, tolerance: float) -> str:
     if len(table.agreement) < 2:
         return f"Only keep ratio {densest:g} was run: there is nothing to compare it with."
     agreement = table.agreement[ratio]
+    if math.isnan(agreement):
+        return f"Keep ratio {densest:g} found no structure: there is nothing that could agree."
     if ratio == densest:
         return f"Suggested keep ratio: {ratio:g}. No smaller one agrees with it by at least {tolerance:g}."
     return (
         f"Suggested keep ratio: {ratio:g}. Mean Dice with keep ratio {densest:g} is {agreement:.3f} "
-        f"(asked: at least {tolerance:g}); a run takes {table.seconds[ratio]:.1f} s, that one {table.seconds[densest]:.1f} s."
+        f"(asked: at least {tolerance:g}); a run takes {table.seconds[ratio]:.1f} s, the other "
+        f"{table.seconds[densest]:.1f} s."
     )

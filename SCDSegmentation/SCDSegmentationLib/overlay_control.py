@@ -9,7 +9,7 @@ import slicer
 from SCDSegmentationLib import overlay, token_display
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.results import Results
-from SCDSegmentationLib.token_boxes import TokenBoxes
+from SCDSegmentationLib.token_boxes import TokenBoxes, hideBoxes
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 
 
@@ -48,10 +48,9 @@ class OverlayControl:
         if parameters.show3D:
             self._surfaces.show(results.segmentation)
 
-    def refresh(self) -> None:
-        """Show what the parameters say, whatever the views show now."""
-        if self._parameters is not None:
-            self._apply(self._parameters.segmentation, self._parameters.importance, self._parameters)
+    def refresh(self, parameters: SCDSegmentationParameters) -> None:
+        """Show what these parameters say, whatever the views show now."""
+        self._apply(parameters.segmentation, parameters.importance, parameters)
 
     def _state(self) -> tuple[Any, ...]:
         """What the slice views depend on."""
@@ -68,7 +67,10 @@ class OverlayControl:
             before = [slicer.mrmlScene.GetNodeByID(nodeId or "") for nodeId in self._resultIds]
             self._resultIds = resultIds
             segmentation, importance = (None if _id(node) in resultIds else node for node in before)
-            overlay.hide(segmentation, tokenMapsOf(importance))
+            maps = tokenMapsOf(importance)
+            overlay.hide(segmentation, maps)
+            if maps is not None:
+                hideBoxes(maps)
         if volumeId != self._volumeId:
             self._volumeId = volumeId
             if parameters.inputVolume is not None:

@@ -103,6 +103,7 @@ class Panel:
         run = self.logic.run
         if run is not None and any(volume.GetScene() is None for volume in run.request.volumes):
             self.logic.cancel("The input volume was deleted, so the segmentation was cancelled.")
+        self.explorer.onNodeRemoved()
         self._showReadiness()
 
     def _refreshModels(self) -> None:
@@ -120,7 +121,7 @@ class Panel:
         self.logic.followLog()
         self.logic.devices.connect(self.devices.show)
         self.inspector.exported.connect(lambda folder: self.progress.end(f"Exported to {folder}."))
-        self.inspector.failed.connect(self._showError)
+        self.inspector.failed.connect(self._onFailed)
         self.explorer.started.connect(self._follow)
         self.explorer.failed.connect(self._showError)
         self.explorer.suggested.connect(self._showPresets)
@@ -183,6 +184,7 @@ class Panel:
             with slicer.util.NodeModify(parameters):
                 parameters.segmentation, parameters.importance = results.segmentation, results.importance
         self.overlay.showResults(volume, results, parameters)
+        self.inspector.show()  # the nodes may be the same, with other maps in them
         for warning in results.report["warnings"]:
             self.progress.log(f"warning: {warning}")
         self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in run.seconds.items()))
@@ -306,7 +308,7 @@ class Panel:
             cancelling = self.logic.run.cancelling
             button.setText("Cancelling …" if cancelling else "Cancel")
             button.setEnabled(not cancelling)
-            button.setToolTip("Stop the segmentation; the scene stays as it was.")
+            button.setToolTip(self.logic.run.CANCEL_HINT)
             self.explorer.showReadiness()
             return
         missing = self._missing()

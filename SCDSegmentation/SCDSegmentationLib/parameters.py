@@ -11,6 +11,8 @@ IMPORTANCE_MAP, SURVIVAL_MAP = "Importance", "Survival"
 STAGES, KEPT, GREYED = "Stage at which pruned", "Kept tokens only", "Pruned tokens greyed out"
 TOKEN_MAP_CHOICES = (IMPORTANCE_MAP, SURVIVAL_MAP, STAGES, KEPT, GREYED)
 
+COLOR_TABLES = ("Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey")
+
 BY_STAGE, BY_IMPORTANCE = "Stage", "Importance"
 
 
@@ -53,7 +55,7 @@ class SCDSegmentationParameters:
     shown: Annotated[str, Choice([BOTH, SEGMENTS, TOKENS, NOTHING])] = BOTH
     tokenMap: Annotated[str, Choice(list(TOKEN_MAP_CHOICES))] = IMPORTANCE_MAP
     stage: Annotated[int, WithinRange(1, 24)] = 1
-    colors: Annotated[str, Choice(["Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey"])] = "Inferno"
+    colors: Annotated[str, Choice(list(COLOR_TABLES))] = COLOR_TABLES[0]
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
     threshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     legend: bool = True

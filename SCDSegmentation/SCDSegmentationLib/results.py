@@ -36,7 +36,7 @@ class Results:
         importance: token importance on the token grid, 0…1.
         survival: share of the pruning stages that each token survived.
         stage: stage at which each token was pruned; one more than there are stages if it was kept to the end.
-        scores: rank of each token at each stage, NaN where it was not scored.
+        scores: for each stage the rank of every token, NaN where it was not scored.
         report: what ran, how long it took and what it found.
     """
 
@@ -44,7 +44,7 @@ class Results:
     importance: slicer.vtkMRMLScalarVolumeNode
     survival: slicer.vtkMRMLScalarVolumeNode
     stage: slicer.vtkMRMLScalarVolumeNode
-    scores: slicer.vtkMRMLVectorVolumeNode
+    scores: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
     report: dict[str, Any]
 
 
@@ -117,7 +117,7 @@ class PreparedResults:
                 node.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
             for node in (segmentationNode, maps.importance):
                 self._placeLikeVolume(node)
-            for node in (maps.survival, maps.stage, maps.scores):
+            for node in (maps.survival, maps.stage, *maps.scores):
                 placeBelow(node, maps.importance)
         except BaseException:
             for node in made:

@@ -253,7 +253,8 @@ class Segmentations:
         self.probe()
 
     def stopWorker(self) -> None:
-        """End the worker and what is running in it, and wait until it is gone; no process and no file is left."""
+        """End the worker and what is running, and wait until it is gone; no process and no file is left."""
+        self.cancel()
         self.worker.stop()
 
     def _requireIdle(self) -> None:

@@ -17,7 +17,6 @@ from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.volume_files import volumeProblem
 
 _DONE = object()
-_CANCELLED = "The segmentation was cancelled; the scene is as it was."
 
 
 class SteppedRun:
@@ -35,6 +34,9 @@ class SteppedRun:
         SegmentationError: the request cannot run.
     """
 
+    CANCELLED = "The segmentation was cancelled; the scene is as it was."
+    CANCEL_HINT = "Stop the segmentation; the scene stays as it was."
+
     def __init__(self, request: Request) -> None:
         request.check()
         self.progress, self.finished, self.failed = Signal(), Signal(), Signal()
@@ -49,10 +51,10 @@ class SteppedRun:
         """Whether the run was asked to stop and has not ended yet."""
         return self._cancelReason is not None and not self._ended
 
-    def cancel(self, reason: str = _CANCELLED) -> None:
+    def cancel(self, reason: str | None = None) -> None:
         """Stop; ``failed`` is emitted within a second."""
         if not self._ended and self._cancelReason is None:
-            self._cancelReason = reason
+            self._cancelReason = reason or self.CANCELLED
             self._onCancel()
 
     def _onCancel(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import slicer
 
 from SCDSegmentationLib.sweep_table import LABEL, MEAN, PLOT_REFERENCE, SECONDS, TOKENS, SweepTable
+from SCDSegmentationLib.token_maps import OWNED_PREFIX, dependants, removeNodes
 
-_SERIES_ATTRIBUTE = "SCDSegmentation.SweepSeries"
+_SERIES_REFERENCE = f"{OWNED_PREFIX}series"
 _AXES = {SECONDS: "seconds of a run by itself", TOKENS: "tokens scored, over all stages and windows"}
 # The mean stands out from the structures, which are too many to be told apart by colours.
 _BLUE, _GREY = (0.0, 0.447, 0.698), (0.75, 0.75, 0.75)
@@ -49,11 +50,10 @@ def _chart(table: SweepTable) -> slicer.vtkMRMLPlotChartNode:
 
 
 def _removeSeries(chart: slicer.vtkMRMLPlotChartNode) -> None:
-    series = [chart.GetNthPlotSeriesNode(number) for number in range(chart.GetNumberOfPlotSeriesNodes())]
+    series = dependants(chart)
     chart.RemoveAllPlotSeriesNodeIDs()
-    for node in series:
-        if node is not None and node.GetAttribute(_SERIES_ATTRIBUTE):
-            slicer.mrmlScene.RemoveNode(node)
+    chart.RemoveNodeReferenceIDs(_SERIES_REFERENCE)
+    removeNodes(series)
 
 
 def _addSeries(
@@ -67,7 +67,6 @@ def _addSeries(
     """The mean as a thick line with markers that tell the keep ratio, a structure as a thin line."""
     series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", column)
     with slicer.util.NodeModify(series):
-        series.SetAttribute(_SERIES_ATTRIBUTE, "1")
         series.SetHideFromEditors(not thick)
         series.SetAndObserveTableNodeID(table.node.GetID())
         series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
@@ -81,3 +80,4 @@ def _addSeries(
         series.SetMarkerStyle(circle if thick else none)
         series.SetMarkerSize(12)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.AddNodeReferenceID(_SERIES_REFERENCE, series.GetID())

@@ -117,6 +117,9 @@ class SweepRun(WorkerRun):
         SegmentationError: the request or a ratio cannot be used, or there is too little room for temporary files.
     """
 
+    CANCELLED = "The comparison was cancelled; rows that were complete stay."
+    CANCEL_HINT = "Stop the comparison; rows that are complete stay."
+
     def __init__(self, request: Request, keepRatios: Sequence[float], tolerance: float, worker: WorkerProcess) -> None:
         problem = keepRatiosProblem(keepRatios)
         if problem:
@@ -147,7 +150,7 @@ class SweepRun(WorkerRun):
         self.row.emit(row)
 
     def _letGoOfFiles(self) -> None:
-        if not self.sweep.rows:
+        if not self.sweep.rows or not self.sweep.available:
             super()._letGoOfFiles()
             self.sweep.discard()
             return

@@ -12,6 +12,7 @@ import slicer
 
 from scdseg.suggestion import suggested_keep_ratio
 from SCDSegmentationLib.table_nodes import Column, columnsOf, fillTable
+from SCDSegmentationLib.token_maps import OWNED_PREFIX
 
 if TYPE_CHECKING:
     from SCDSegmentationLib.sweep_run import Sweep
@@ -20,7 +21,7 @@ KEEP_RATIO, TOKENS, SECONDS, MEAN = "keep ratio", "tokens scored", "seconds", "m
 LABEL = "run"
 SWEEP_ATTRIBUTE = "SCDSegmentation.Sweep"
 VOLUME_REFERENCE = "SCDSegmentation.volume"
-PLOT_REFERENCE = "SCDSegmentation.chart"
+PLOT_REFERENCE = f"{OWNED_PREFIX}chart"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class SweepTable:
         node: the table.
         model: name of the model.
         sha256: of its weights.
-        date: of the sweep, ISO 8601.
+        date: of the sweep, year-month-day and local time.
         agreement: mean Dice with the densest run by keep ratio; NaN where nothing was found.
         seconds: by keep ratio.
         structures: that were compared.
@@ -83,6 +84,8 @@ def readSweepTable(volume: slicer.vtkMRMLScalarVolumeNode | None) -> SweepTable 
     try:
         description = json.loads(node.GetAttribute(SWEEP_ATTRIBUTE))
         ratios = [float(ratio) for ratio in columns[KEEP_RATIO]]
+        if not ratios:
+            return None
         return SweepTable(
             node,
             model=str(description["model"]),

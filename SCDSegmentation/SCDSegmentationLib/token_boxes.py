@@ -12,10 +12,10 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 from SCDSegmentationLib import token_display
 from SCDSegmentationLib.overlay import showsTokens
 from SCDSegmentationLib.parameters import BY_STAGE, SCDSegmentationParameters
-from SCDSegmentationLib.token_maps import TokenMaps, placeBelow
+from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps, placeBelow
 from SCDSegmentationLib.volume_files import matrixOf
 
-BOXES_REFERENCE = "SCDSegmentation.boxes"
+BOXES_REFERENCE = f"{OWNED_PREFIX}boxes"
 _STAGE, _IMPORTANCE = "stage", "importance"
 _CORNERS = np.array([(i, j, k) for k in (-0.5, 0.5) for j in (-0.5, 0.5) for i in (-0.5, 0.5)])
 # Corners of each face, counter-clockwise as seen from outside.
@@ -30,22 +30,31 @@ class TokenBoxes:
 
     def follow(self, maps: TokenMaps | None, parameters: SCDSegmentationParameters) -> None:
         """Show or hide the boxes of these maps as the parameters say; they go with the overlay on the slices."""
-        if maps is None or maps.stage is None:
+        if maps is None:
             return
         model = maps.importance.GetNodeReference(BOXES_REFERENCE)
-        if not (parameters.boxes and showsTokens(parameters.shown)):
-            if model is not None and model.GetDisplayNode() is not None:
-                model.GetDisplayNode().SetVisibility(False)
+        if not (parameters.boxes and showsTokens(parameters.shown)) or maps.stage is None:
+            hideBoxes(maps)
             return
         if model is None:
             model = _addModel(maps)
+        if model.GetDisplayNode() is None:
+            _addDisplay(model)
         kept = keptTokens(maps, parameters.tokenMap, parameters.stage, parameters.threshold)
-        content = (model.GetID(), kept.tobytes(), maps.importance.GetImageData().GetMTime())
+        images = [node.GetImageData().GetMTime() for node in (maps.importance, maps.stage)]
+        content = (model.GetID(), kept.tobytes(), matrixOf(maps.importance).tobytes(), *images)
         if content != self._made or model.GetPolyData() is None:
             model.SetAndObservePolyData(boxes(maps, kept))
             self._made = content
         model.SetAndObserveTransformNodeID(maps.importance.GetTransformNodeID())
         _color(model.GetDisplayNode(), maps, parameters)
+
+
+def hideBoxes(maps: TokenMaps) -> None:
+    """Show no boxes of these maps."""
+    model = maps.importance.GetNodeReference(BOXES_REFERENCE)
+    if model is not None and model.GetDisplayNode() is not None:
+        model.GetDisplayNode().SetVisibility(False)
 
 
 def keptTokens(maps: TokenMaps, choice: str, stage: int, threshold: float) -> np.ndarray:
@@ -57,7 +66,7 @@ def keptTokens(maps: TokenMaps, choice: str, stage: int, threshold: float) -> np
         stage: from 1.
         threshold: 0…1.
     """
-    kept = slicer.util.arrayFromVolume(maps.stage) > stage
+    kept = slicer.util.arrayFromVolume(maps.stage) > min(stage, len(maps.pruneAfter))
     shown = token_display.shownNode(maps, choice)
     if token_display.usesThreshold(choice) and shown is not None:
         kept &= slicer.util.arrayFromVolume(shown) >= threshold
@@ -101,15 +110,19 @@ def boxes(maps: TokenMaps, kept: np.ndarray) -> vtk.vtkPolyData:
 def _addModel(maps: TokenMaps) -> slicer.vtkMRMLModelNode:
     name = f"{maps.importance.GetName()} boxes"
     model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", name)
+    _addDisplay(model)
+    maps.importance.SetNodeReferenceID(BOXES_REFERENCE, model.GetID())
+    placeBelow(model, maps.importance)
+    return model
+
+
+def _addDisplay(model: slicer.vtkMRMLModelNode) -> None:
     model.CreateDefaultDisplayNodes()
     display = model.GetDisplayNode()
     display.SetVisibility2D(False)
     display.SetEdgeVisibility(True)
     display.SetOpacity(0.4)
     display.SetBackfaceCulling(False)
-    maps.importance.SetNodeReferenceID(BOXES_REFERENCE, model.GetID())
-    placeBelow(model, maps.importance)
-    return model
 
 
 def _color(display: slicer.vtkMRMLModelDisplayNode, maps: TokenMaps, parameters: SCDSegmentationParameters) -> None:

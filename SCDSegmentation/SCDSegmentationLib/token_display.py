@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import slicer
 
-from SCDSegmentationLib.parameters import GREYED, IMPORTANCE_MAP, KEPT, STAGES, SURVIVAL_MAP
-from SCDSegmentationLib.token_maps import TokenMaps
+from SCDSegmentationLib.parameters import COLOR_TABLES, GREYED, IMPORTANCE_MAP, KEPT, STAGES, SURVIVAL_MAP
+from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps
 
-COLOR_TABLES = ("Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey")
-DEFAULT_COLORS = COLOR_TABLES[0]
-_STAGE_COLORS = "SCDSegmentation.stageColors"
+_STAGE_COLORS = f"{OWNED_PREFIX}stageColors"
 _GREY = "Grey"
 _DARK = 0.25  # of the grey over pruned tokens: 0 is black
 _LEGEND_TITLES = {IMPORTANCE_MAP: "importance", SURVIVAL_MAP: "survival"}
@@ -18,11 +16,11 @@ _LEGEND_TITLES = {IMPORTANCE_MAP: "importance", SURVIVAL_MAP: "survival"}
 def prepareDisplay(maps: TokenMaps) -> None:
     """Display nodes of new maps: one square a token, as interpolation would invent values between them."""
     for node in (maps.importance, maps.survival, maps.stage):
-        if node.GetDisplayNode() is None:
+        if node.GetVolumeDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().SetInterpolate(0)
+        node.GetVolumeDisplayNode().SetInterpolate(0)
     for choice in (IMPORTANCE_MAP, SURVIVAL_MAP, STAGES):
-        showAs(maps, choice, len(maps.pruneAfter), 0.0, DEFAULT_COLORS)
+        showAs(maps, choice, len(maps.pruneAfter), 0.0, COLOR_TABLES[0])
 
 
 def shownNode(maps: TokenMaps | None, choice: str) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -52,12 +50,13 @@ def showAs(maps: TokenMaps, choice: str, stage: int, threshold: float, colors: s
         choice: one of :data:`SCDSegmentationLib.parameters.TOKEN_MAP_CHOICES`.
         stage: tokens kept after this stage are what ``KEPT`` shows, those pruned up to it what ``GREYED`` covers.
         threshold: importance or survival below which tokens are not shown, 0…1.
-        colors: one of :data:`COLOR_TABLES`.
+        colors: one of :data:`SCDSegmentationLib.parameters.COLOR_TABLES`.
     """
     node = shownNode(maps, choice)
-    if node is None or node.GetDisplayNode() is None:
+    if node is None or node.GetVolumeDisplayNode() is None:
         return
-    display = node.GetDisplayNode()
+    display = node.GetVolumeDisplayNode()
+    stage = min(stage, len(maps.pruneAfter))
     last = len(maps.pruneAfter) + 1
     with slicer.util.NodeModify(display):
         display.AutoWindowLevelOff()
@@ -118,7 +117,7 @@ def _setLegend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool, title: str) 
         legend = logic.AddDefaultColorLegendDisplayNode(node)
     with slicer.util.NodeModify(legend):
         if visible:
-            names = node.GetDisplayNode().GetColorNode().GetType() == slicer.vtkMRMLColorTableNode.User
+            names = node.GetVolumeDisplayNode().GetColorNode().GetType() == slicer.vtkMRMLColorTableNode.User
             legend.SetTitleText(title)
             legend.SetUseColorNamesForLabels(names)
             if names:

@@ -55,8 +55,11 @@ class TokenExport:
                 "There is no run to export: select the segmentation and the importance of one run in Outputs."
             )
         self._maps: TokenMaps = maps
+        self._segmentation = segmentation
         self._report: dict[str, Any] = json.loads(report)
+        self._content = self._contentNow()
         self._parent = parent
+        self._ended = False
         try:
             self._folder = Path(tempfile.mkdtemp(prefix=".scdseg-export-", dir=parent))
         except OSError as error:
@@ -70,7 +73,13 @@ class TokenExport:
         steps = self._steps()
         qt.QTimer.singleShot(0, lambda: self._next(steps))
 
+    def cancel(self) -> None:
+        """End at once and leave nothing."""
+        self._fail(SegmentationError("The export was cancelled; nothing was written.", "cancelled"))
+
     def _next(self, steps: Iterator[None]) -> None:
+        if self._ended:
+            return
         try:
             ended = next(steps, _DONE) is _DONE
             folder = self._moved() if ended else None
@@ -86,35 +95,47 @@ class TokenExport:
             if folder is None:
                 qt.QTimer.singleShot(0, lambda: self._next(steps))
             else:
-                self._control.refresh()
+                self._ended = True
+                self._control.refresh(self._parameters)
                 self.finished.emit(folder)
 
     def _fail(self, error: SegmentationError) -> None:
+        if self._ended:
+            return
+        self._ended = True
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._control.refresh()
+        self._control.refresh(self._parameters)
         self.failed.emit(error)
+
+    def _contentNow(self) -> tuple[Any, ...]:
+        """What differs if the results are replaced; None in place of what is not there any more."""
+        nodes = (*self._maps.nodes, self._segmentation)
+        report = self._maps.importance.GetAttribute(REPORT_ATTRIBUTE)
+        images = [node.GetImageData().GetMTime() if node.GetImageData() else None for node in self._maps.nodes]
+        return (*(node.GetScene() is not None for node in nodes), report, *images)
 
     def _steps(self) -> Iterator[None]:
         parameters, maps = self._parameters, self._maps
         pictures: dict[str, dict[str, Path]] = {}
         for choice in (SEGMENTS, *TOKEN_MAP_CHOICES):
-            if any(node.GetScene() is None for node in (maps.importance, maps.stage, parameters.segmentation)):
-                raise SegmentationError("The results were deleted during the export: nothing was written.", "cancelled")
+            self._requireUnchanged()
             self._show(choice)
             title = f"{choice}, after block {self._block}" if choice in (KEPT, GREYED) else choice
             pictures[title] = {}
             for view in _sliceViews():
                 path = self._folder / f"{choice.lower().replace(' ', '_')}_{view.lower()}.png"
-                _capture(slicer.app.layoutManager().sliceWidget(view).sliceView(), path)
+                _captureSlice(slicer.app.layoutManager().sliceWidget(view).sliceView(), path)
                 pictures[title][_place(view)] = path
                 yield
-        self._control.refresh()
+        self._requireUnchanged()
+        self._control.refresh(parameters)
         view = _threeDView()
         if view is not None:
             path = self._folder / "3d.png"
             _capture(view, path)
             pictures["3-D view"] = {"3-D": path}
             yield
+        self._requireUnchanged()
         tables = {kind: node for kind in TABLES if (node := tableOf(maps, kind)) is not None}
         for kind, node in tables.items():
             path = self._folder / f"{kind.replace(' ', '_')}.csv"
@@ -123,6 +144,12 @@ class TokenExport:
         (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
         titles = {f"Tokens of each {kind.partition(' ')[0]}": node for kind, node in tables.items()}
         writeHtml(self._folder / "report.html", pictures, titles, self._report, self._display)
+
+    def _requireUnchanged(self) -> None:
+        if self._contentNow() != self._content:
+            raise SegmentationError(
+                "The results were deleted or replaced during the export: nothing was written. Export again.", "input"
+            )
 
     @property
     def _display(self) -> str:
@@ -144,7 +171,7 @@ class TokenExport:
         shown = SEGMENTS if choice == SEGMENTS else TOKENS
         token_display.showAs(maps, choice, self._stage, parameters.threshold, parameters.colors)
         opacity = token_display.layerOpacity(choice, parameters.opacity)
-        overlay.show(parameters.segmentation, token_display.shownNode(maps, choice), shown, opacity)
+        overlay.show(self._segmentation, token_display.shownNode(maps, choice), shown, opacity)
         token_display.setLegend(maps, choice, choice != SEGMENTS)
 
     def _moved(self) -> Path:
@@ -172,7 +199,22 @@ def _threeDView() -> Any:
 def _place(view: str) -> str:
     """Plane and position of a slice view, for people."""
     node = slicer.app.layoutManager().sliceWidget(view).mrmlSliceNode()
-    return f"{node.GetOrientation()}, {node.GetSliceOffset():.1f} mm"
+    return f"{node.GetOrientation()}, {node.GetSliceOffset():.1f} mm ({view})"
+
+
+def _captureSlice(view: Any, path: Path) -> None:
+    """Write what a slice view shows, without the text in its corners: that may name the patient.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    annotation = view.cornerAnnotation()
+    shown = annotation.GetVisibility()
+    annotation.SetVisibility(False)
+    try:
+        _capture(view, path)
+    finally:
+        annotation.SetVisibility(shown)
 
 
 def _capture(view: Any, path: Path) -> None:

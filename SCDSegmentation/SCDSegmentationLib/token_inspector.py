@@ -68,6 +68,8 @@ class TokenInspector:
             self._parameters.disconnectGui(self._tags[0])
             self._parameters.RemoveObserver(self._tags[1])
             self._cursor.stop()
+        if parameters is None:
+            self.cancelExport()
         self._parameters = parameters
         if parameters is None:
             return
@@ -120,6 +122,11 @@ class TokenInspector:
         self._export.failed.connect(lambda error: self._onExportEnd(self.failed, error))
         self._export.start()
         self.show()
+
+    def cancelExport(self) -> None:
+        """End an export that is under way."""
+        if self._export is not None:
+            self._export.cancel()
 
     def _onExportEnd(self, signal: Signal, outcome: Path | SegmentationError) -> None:
         self._export = None

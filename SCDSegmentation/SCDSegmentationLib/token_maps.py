@@ -18,20 +18,14 @@ from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, readVolume
 IMPORTANCE, SURVIVAL, STAGE, SCORES = "importance", "survival", "stage", "scores"
 MAPS = (IMPORTANCE, SURVIVAL, STAGE, SCORES)
 PRUNE_AFTER_ATTRIBUTE = "SCDSegmentation.PruneAfter"
-_PREFIX = "SCDSegmentation."  # of the roles of our references
+OWNED_PREFIX = "SCDSegmentation.owns."  # of the roles of references to what goes with a node
 _NAMES = {
     IMPORTANCE: "token importance",
     SURVIVAL: "token survival",
     STAGE: "token stages",
     SCORES: "token scores",
 }
-_CLASSES = {SCORES: "vtkMRMLVectorVolumeNode"}
 _TYPES = {STAGE: np.uint8}
-
-
-def mapName(kind: str) -> str:
-    """What a map is called."""
-    return _NAMES[kind]
 
 
 @dataclass(frozen=True)
@@ -42,13 +36,14 @@ class TokenMaps:
         importance: how long each token stayed and how it was scored, 0…1.
         survival: share of the pruning stages that each token survived, 0…1.
         stage: stage at which each token was pruned, S + 1 if it was kept to the end.
-        scores: S values a token: its rank at each stage among the tokens scored there, NaN where it was not.
+        scores: for each of the S stages the rank of every token among those scored there, NaN where it was not.
+            A volume each: files of volumes do not hold any number of values a voxel.
     """
 
     importance: slicer.vtkMRMLScalarVolumeNode
     survival: slicer.vtkMRMLScalarVolumeNode | None
     stage: slicer.vtkMRMLScalarVolumeNode | None
-    scores: slicer.vtkMRMLVectorVolumeNode | None
+    scores: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
 
     @property
     def pruneAfter(self) -> tuple[int, ...]:
@@ -58,9 +53,12 @@ class TokenMaps:
     @property
     def nodes(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, ...]:
         """Those that are in the scene."""
-        return tuple(
-            node for node in (self.importance, self.survival, self.stage, self.scores) if node and node.GetScene()
-        )
+        return tuple(node for node in (self.importance, self.survival, self.stage, *self.scores) if node is not None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them are in the scene."""
+        return len(self.nodes) == 3 + len(self.pruneAfter)
 
     def stageName(self, stage: int) -> str:
         """What a value of the stage map means: "pruned after block 3", …, "kept"."""
@@ -69,10 +67,19 @@ class TokenMaps:
 
 
 def tokenMapsOf(importance: slicer.vtkMRMLScalarVolumeNode | None) -> TokenMaps | None:
-    """All maps of the run that an importance node came from; None without one."""
-    if importance is None or importance.GetScene() is None:
+    """All maps of the run that an importance node came from, those that have voxels; None without one."""
+    if importance is None or importance.GetScene() is None or importance.GetImageData() is None:
         return None
-    return TokenMaps(importance, *(importance.GetNodeReference(_role(kind)) for kind in MAPS[1:]))
+    survival, stage, scores = (
+        [node for node in _references(importance, _role(kind)) if node.GetImageData() is not None] for kind in MAPS[1:]
+    )
+    return TokenMaps(importance, survival[0] if survival else None, stage[0] if stage else None, tuple(scores))
+
+
+def _references(node: slicer.vtkMRMLNode, role: str) -> list[slicer.vtkMRMLNode]:
+    """Nodes of the scene that a node refers to in a role."""
+    found = [node.GetNthNodeReference(role, number) for number in range(node.GetNumberOfNodeReferences(role))]
+    return [other for other in found if other is not None]
 
 
 class PreparedMaps:
@@ -94,7 +101,8 @@ class PreparedMaps:
             array, matrix = self._maps[SCORES]
             self._maps[SCORES] = array[..., np.newaxis], matrix
         shape = self._maps[IMPORTANCE][0].shape
-        if any(array.shape[:3] != shape for array, _ in self._maps.values()):
+        fits = all(array.shape[:3] == shape for array, _ in self._maps.values())
+        if not fits or self._maps[SCORES][0].shape[3] != len(self._pruneAfter):
             raise SegmentationError("The token maps do not fit together: press Apply to run again.", "worker")
 
     def commit(
@@ -110,25 +118,43 @@ class PreparedMaps:
             volume: whose tokens they are: it gives them their names.
             made: gets the nodes that were made.
         """
-        before = tokenMapsOf(importance)
-        nodes = {kind: getattr(before, kind) if before else None for kind in MAPS}
-        for kind in MAPS:
-            if nodes[kind] is None:
-                name = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} {_NAMES[kind]}")
-                nodes[kind] = slicer.mrmlScene.AddNewNodeByClass(_CLASSES.get(kind, "vtkMRMLScalarVolumeNode"), name)
-                made.append(nodes[kind])
-            self._fill(nodes[kind], kind)
-        for kind in MAPS[1:]:
-            nodes[IMPORTANCE].SetNodeReferenceID(_role(kind), nodes[kind].GetID())
-        nodes[IMPORTANCE].SetAttribute(PRUNE_AFTER_ATTRIBUTE, " ".join(map(str, self._pruneAfter)))
-        return TokenMaps(**nodes)
+        main = self._fill(importance, IMPORTANCE, _NAMES[IMPORTANCE], volume, made)
+        for kind in (SURVIVAL, STAGE, SCORES):
+            names = [_NAMES[kind]]
+            if kind == SCORES:
+                names = [f"{_NAMES[kind]} after block {block}" for block in self._pruneAfter]
+            before = _references(main, _role(kind))
+            removeNodes(before[len(names) :])  # of a model that had more stages
+            main.RemoveNodeReferenceIDs(_role(kind))
+            for number, name in enumerate(names):
+                reused = before[number] if number < len(before) else None
+                node = self._fill(reused, kind, name, volume, made, number)
+                main.AddNodeReferenceID(_role(kind), node.GetID())
+        main.SetAttribute(PRUNE_AFTER_ATTRIBUTE, " ".join(map(str, self._pruneAfter)))
+        return tokenMapsOf(main)
 
-    def _fill(self, node: slicer.vtkMRMLScalarVolumeNode, kind: str) -> None:
+    def _fill(
+        self,
+        node: slicer.vtkMRMLScalarVolumeNode | None,
+        kind: str,
+        name: str,
+        volume: slicer.vtkMRMLScalarVolumeNode,
+        made: list[slicer.vtkMRMLNode],
+        number: int = 0,
+    ) -> slicer.vtkMRMLScalarVolumeNode:
+        """Put a map, of scores the one of this number, into a node, a new one if there is none."""
+        if node is None:
+            unique = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} {name}")
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", unique)
+            made.append(node)
         array, matrix = self._maps[kind]
+        if kind == SCORES:
+            array = array[..., number]
         with slicer.util.NodeModify(node):
             slicer.util.updateVolumeFromArray(node, array.astype(_TYPES.get(kind, np.float32)))
             node.SetAttribute(TOKEN_MAP_ATTRIBUTE, kind)
             node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+        return node
 
 
 def placeBelow(node: slicer.vtkMRMLNode, importance: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -140,14 +166,18 @@ def placeBelow(node: slicer.vtkMRMLNode, importance: slicer.vtkMRMLScalarVolumeN
 
 
 def dependants(node: slicer.vtkMRMLNode) -> list[slicer.vtkMRMLNode]:
-    """What was made for a node and is of no use without it: an importance's other maps, their tables and colours."""
-    found = []
+    """What was made for a token map or a table of keep ratios, and is of no use without it.
+
+    An importance's other maps, tables, boxes and colours, with their display nodes; a table's plot.
+    """
+    found: list[slicer.vtkMRMLNode] = []
+    if node.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+        found += [node.GetNthDisplayNode(number) for number in range(node.GetNumberOfDisplayNodes())]
     for number in range(node.GetNumberOfNodeReferenceRoles()):
         role = node.GetNthNodeReferenceRole(number)
-        other = node.GetNodeReference(role) if role.startswith(_PREFIX) else None
-        if other is not None and node.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+        for other in _references(node, role) if role.startswith(OWNED_PREFIX) else ():
             found += [other, *dependants(other)]
-    return found
+    return [other for other in found if other is not None]
 
 
 def removeNodes(nodes: Sequence[slicer.vtkMRMLNode]) -> None:
@@ -159,4 +189,4 @@ def removeNodes(nodes: Sequence[slicer.vtkMRMLNode]) -> None:
 
 def _role(kind: str) -> str:
     """Of the reference from the importance node."""
-    return f"{_PREFIX}{kind}"
+    return f"{OWNED_PREFIX}{kind}"

@@ -57,17 +57,17 @@ def readToken(
         segmentation: of the run.
         world: RAS in mm, with all transforms applied.
     """
-    if len(maps.nodes) < 4:
+    if not maps.complete:
         return None
     i, j, k = _nearest(np.linalg.inv(matrixOf(maps.importance)), _local(maps.importance, world))
     shape = slicer.util.arrayFromVolume(maps.importance).shape
     if not all(0 <= index < size for index, size in zip((k, j, i), shape, strict=True)):
         return None
-    scores = slicer.util.arrayFromVolume(maps.scores)[k, j, i]
+    scores = [slicer.util.arrayFromVolume(node)[k, j, i] for node in maps.scores]
     return TokenReadout(
         index=(i, j, k),
         stage=int(slicer.util.arrayFromVolume(maps.stage)[k, j, i]),
-        scores=tuple(None if math.isnan(score) else float(score) for score in np.atleast_1d(scores)),
+        scores=tuple(None if math.isnan(score) else float(score) for score in scores),
         importance=float(slicer.util.arrayFromVolume(maps.importance)[k, j, i]),
         survival=float(slicer.util.arrayFromVolume(maps.survival)[k, j, i]),
         labels=tuple(_segmentsAt(segmentation, world)) if segmentation is not None else (),

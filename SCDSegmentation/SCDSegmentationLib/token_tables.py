@@ -10,12 +10,12 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.table_nodes import Column, fillTable
-from SCDSegmentationLib.token_maps import TokenMaps, placeBelow
+from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps, placeBelow
 
 STAGE_TABLE, STRUCTURE_TABLE = "stage table", "structure table"
 TABLES = (STRUCTURE_TABLE, STAGE_TABLE)
 OUTSIDE = "outside every structure"
-_REFERENCES = {STAGE_TABLE: "SCDSegmentation.stageTable", STRUCTURE_TABLE: "SCDSegmentation.structureTable"}
+_REFERENCES = {STAGE_TABLE: f"{OWNED_PREFIX}stageTable", STRUCTURE_TABLE: f"{OWNED_PREFIX}structureTable"}
 _NAMES = {STAGE_TABLE: "tokens by stage", STRUCTURE_TABLE: "tokens by structure"}
 _DECIMALS = 3
 

@@ -29,9 +29,9 @@ def host() -> Any:
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models with random weights, of one and of four inputs; made elsewhere, as this process must not load PyTorch."""
     folder = tmp_path_factory.mktemp("models")
-    for name, channels in (("tiny", "1"), ("tiny4", "4")):
+    for name, *arguments in (("tiny", "1"), ("tiny4", "4")):
         subprocess.run(
-            [sys.executable, REPOSITORY / "Testing" / "tiny_model.py", folder / name, channels],
+            [sys.executable, REPOSITORY / "Testing" / "tiny_model.py", folder / name, *arguments],
             check=True,
             capture_output=True,
         )
@@ -64,5 +64,6 @@ def widget(
     loaded_module.logic.cancel()
     wait_until(lambda: loaded_module.logic.run is None, 5)
     host.clear_scene()
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)  # it outlives the scene
     assert list(folder.iterdir()) == [], "temporary files were left"
     slicer.app.temporaryPath = before

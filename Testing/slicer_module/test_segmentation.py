@@ -67,10 +67,11 @@ def test_the_scene_gets_what_the_command_line_writes(
     assert np.abs(matrixOf(volume) - by_command_line["labels"].affine).max() < 0.5
     maps = tokenMapsOf(parameters.importance)
     for kind in MAPS:
-        expected = by_command_line[kind]
-        np.testing.assert_allclose(matrixOf(getattr(maps, kind)), expected.affine, atol=1e-3)
-        array = slicer.util.arrayFromVolume(getattr(maps, kind))
-        np.testing.assert_allclose(array, np.moveaxis(np.asarray(expected.dataobj), (0, 1, 2), (2, 1, 0)))
+        expected = np.asarray(by_command_line[kind].dataobj)
+        nodes = maps.scores if kind == "scores" else [getattr(maps, kind)]
+        for node, values in zip(nodes, np.moveaxis(expected.reshape(*expected.shape[:3], -1), -1, 0), strict=True):
+            np.testing.assert_allclose(matrixOf(node), by_command_line[kind].affine, atol=1e-3)
+            np.testing.assert_allclose(slicer.util.arrayFromVolume(node), values.T)
     _check_tables(maps, labels, by_command_line, model)
     _check_display(finished)
     _check_hierarchy(finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,15 @@ def test_loading_a_row_gives_what_apply_gives_at_its_keep_ratio(widget: Any) -> 
 
 
 def test_cancelling_keeps_what_is_complete_and_it_can_be_loaded(widget: Any) -> None:
+    remembered = suggestions.suggestionFor(widget.logic.findModel("tiny"))
     run = after_first_row(widget)
     assert explorer(widget).ui.compareButton.text == "Cancel"
+    assert widget.panel.ui.applyButton.toolTip == "Stop the comparison; rows that are complete stay."
     assert widget.panel.ui.applyButton.text == "Cancel"
     explorer(widget).ui.compareButton.click()
     wait_until(lambda: widget.logic.run is None, 5)
     assert widget.panel.ui.statusLabel.text == "The comparison was cancelled; rows that were complete stay."
+    assert suggestions.suggestionFor(widget.panel.model) == remembered, "what is not complete suggests nothing"
     done = len(run.sweep.rows)
     assert 1 <= done < 6
     assert columns(widget)[KEEP_RATIO] == [row.keepRatio for row in run.sweep.rows]
@@ -195,6 +199,19 @@ def test_a_scene_that_is_closed_ends_the_comparison_and_takes_its_files(widget: 
     wait_until(lambda: widget.logic.run is None, 5)
     assert not folder.exists()
     assert explorer(widget).ui.sweepTableView.mrmlTableNode() is None
+
+
+def test_a_volume_that_is_deleted_takes_the_files_of_its_comparison(widget: Any) -> None:
+    choose(widget, add_volume())
+    compare(widget, "1, 0.5")
+    explorer(widget).ui.plotButton.click()
+    folder = explorer(widget).sweep.rows[0].files["labels"].parent
+    table = readSweepTable(widget.panel.parameters.inputVolume).node
+    slicer.mrmlScene.RemoveNode(widget.panel.parameters.inputVolume)
+    assert not folder.exists()
+    slicer.mrmlScene.RemoveNode(table)
+    wait_until(lambda: slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode") is None, 2)
+    assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotSeriesNode") is None
 
 
 def test_comparison_and_apply_exclude_each_other(widget: Any) -> None:
@@ -313,7 +330,6 @@ def test_a_saved_scene_brings_the_table_back_without_the_results(widget: Any, tm
 
 
 def test_the_plot_shows_mean_and_structures_against_what_is_chosen(widget: Any) -> None:
-    layout = slicer.app.layoutManager().layout
     choose(widget, add_volume())
     compare(widget, "1, 0.5")
     ui = explorer(widget).ui
@@ -328,12 +344,9 @@ def test_the_plot_shows_mean_and_structures_against_what_is_chosen(widget: Any) 
         assert {node.GetLabelColumnName() for node in series} == {LABEL}
         assert slicer.app.applicationLogic().GetSelectionNode().GetActivePlotChartID() == chart.GetID()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLPlotSeriesNode") == len(series), "none are left over"
-    slicer.app.layoutManager().setLayout(layout)
 
 
-def test_the_suggestion_follows_the_tolerance_and_is_remembered_for_the_model(
-    widget: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_suggestion_follows_the_tolerance_and_is_remembered_for_the_model(widget: Any) -> None:
     button = widget.panel.ui.suggestedButton
     slicer.app.userSettings().remove("SCDSegmentation/SuggestedKeepRatio")
     choose(widget, add_volume())
@@ -360,9 +373,7 @@ def test_the_suggestion_follows_the_tolerance_and_is_remembered_for_the_model(
     assert (remembered.keepRatio, remembered.tolerance, remembered.agreement) == (0.25, 0.0, means[0.25])
     choose(widget, widget.panel.parameters.inputVolume, "tiny4")
     assert not button.isVisibleTo(widget.panel.ui.inputsCollapsibleButton), "it is another model"
-    monkeypatch.setattr(type(model), "sha256", "0" * 64, raising=False)
-    object.__setattr__(model, "sha256", "0" * 64)
-    assert suggestions.suggestionFor(model) is None, "other weights"
+    assert suggestions.suggestionFor(replace(model, sha256="0" * 64)) is None, "other weights"
 
 
 def test_a_script_gets_the_rows_and_the_table(widget: Any) -> None:

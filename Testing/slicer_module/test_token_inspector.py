@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+import vtk
 
 from SCDSegmentationLib.parameters import BOTH, KEPT, STAGES, TOKEN_MAP_CHOICES
 from SCDSegmentationLib.table_nodes import columnsOf
@@ -157,11 +158,15 @@ def export(widget: Any, folder: Path) -> list[Any]:
 
 
 def views_state(widget: Any) -> tuple[Any, ...]:
+    return views_state_of(widget.panel.parameters)
+
+
+def views_state_of(parameters: Any) -> tuple[Any, ...]:
     composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
     foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID())
     display = foreground.GetDisplayNode()
     shown = (display.GetApplyThreshold(), display.GetLowerThreshold(), display.GetColorNodeID())
-    segments = widget.panel.parameters.segmentation.GetDisplayNode().GetVisibility2D()
+    segments = parameters.segmentation.GetDisplayNode().GetVisibility2D()
     return (foreground.GetName(), composite.GetForegroundOpacity(), segments, *shown)
 
 
@@ -230,6 +235,32 @@ def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(ran: Any, t
     assert inspection(ran).exportButton.enabled
 
 
+def test_leaving_the_module_ends_an_export_and_puts_the_views_back(ran: Any, tmp_path: Path) -> None:
+    before = views_state(ran)
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    ran.panel.inspector.export(folder)
+    slicer.app.processEvents()
+    slicer.app.processEvents()
+    ran.exit()
+    assert list(folder.iterdir()) == []
+    assert views_state_of(ran.logic.getParameterNode()) == before
+    ran.enter()
+    assert inspection(ran).exportButton.enabled
+
+
+def test_pictures_leave_out_what_the_views_write_into_their_corners(ran: Any, tmp_path: Path) -> None:
+    annotation = slicer.app.layoutManager().sliceWidget("Red").sliceView().cornerAnnotation()
+    pictures = []
+    for text in ("", "Doe, Jane 1970-01-01"):
+        annotation.SetText(vtk.vtkCornerAnnotation.UpperLeft, text)
+        (folder,) = export(ran, tmp_path)
+        pictures.append((folder / "segments_red.png").read_bytes())
+        assert annotation.GetVisibility()
+    annotation.SetText(vtk.vtkCornerAnnotation.UpperLeft, "")
+    assert pictures[0] == pictures[1]
+
+
 def test_maps_of_one_run_are_not_exported_with_the_segmentation_of_another(ran: Any, tmp_path: Path) -> None:
     first = ran.panel.parameters.segmentation
     ran.panel.parameters.segmentation, ran.panel.parameters.importance = None, None
@@ -249,5 +280,5 @@ def test_results_that_are_deleted_during_an_export_end_it(ran: Any, tmp_path: Pa
     slicer.mrmlScene.RemoveNode(ran.panel.parameters.importance)
     wait_until(lambda: ended, 20)
     ran.panel.inspector.failed.disconnect(ended.append)
-    assert "deleted during the export" in str(ended[0])
+    assert "deleted or replaced during the export" in str(ended[0])
     assert list(folder.iterdir()) == []

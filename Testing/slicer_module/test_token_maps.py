@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from SCDSegmentationLib.parameters import (
     TOKEN_MAP_CHOICES,
     TOKENS,
 )
-from SCDSegmentationLib.token_boxes import BOXES_REFERENCE
+from SCDSegmentationLib.token_boxes import BOXES_REFERENCE, boxes
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.volume_files import matrixOf
 from slicer_module.helpers import add_volume, apply, choose, wait_until
@@ -43,7 +45,7 @@ def ran(widget: Any) -> Any:
 def maps_of(widget: Any) -> TokenMaps:
     maps = tokenMapsOf(widget.panel.parameters.importance)
     assert maps is not None
-    assert len(maps.nodes) == 4
+    assert maps.complete
     return maps
 
 
@@ -69,14 +71,14 @@ def test_maps_of_a_run_agree_with_each_other(ran: Any) -> None:
     maps = maps_of(ran)
     stages = len(maps.pruneAfter)
     assert maps.pruneAfter == (1, 2)
-    importance, survival, stage, scores = (array(node) for node in maps.nodes)
-    assert importance.shape == survival.shape == stage.shape == scores.shape[:3]
-    assert scores.shape[3] == stages
+    importance, survival, stage, *scores = (array(node) for node in maps.nodes)
+    assert len(scores) == stages
+    assert {node.shape for node in (importance, survival, *scores)} == {stage.shape}
     assert stage.dtype == np.uint8
     assert (stage.min(), stage.max()) == (1, stages + 1)
-    assert not np.isnan(scores[..., 0]).any(), "every token is scored at the first stage"
+    assert not np.isnan(scores[0]).any(), "every token is scored at the first stage"
     # Scored at a later stage only by windows that had kept it there.
-    assert (~np.isnan(scores[..., 1]) == (survival > 0)).all()
+    assert (~np.isnan(scores[1]) == (survival > 0)).all()
     for node in maps.nodes[1:]:
         np.testing.assert_array_equal(matrixOf(node), matrixOf(maps.importance))
 
@@ -147,17 +149,14 @@ def boxes_of(widget: Any) -> Any:
 
 
 @pytest.mark.parametrize("handed", ["right", "left"])
-def test_a_box_encloses_exactly_the_voxels_of_its_patch(widget: Any, handed: str) -> None:
+def test_a_box_encloses_exactly_the_voxels_of_its_patch(ran: Any, handed: str) -> None:
     """The tiny model's grid is 2 mm, in patches of 8: boxes of 16 mm whose corners are patch borders, also oblique."""
-    volume = add_volume()
+    maps = maps_of(ran)
     if handed == "left":
-        volume.SetIToRASDirection(*(-component for component in volume_axis(volume)))
-    choose(widget, volume, keep_ratio=0.3)
-    assert apply(widget).startswith("Found")
-    parameters, maps = widget.panel.parameters, maps_of(widget)
-    parameters.boxes = True
+        mirrored = matrixOf(maps.importance) @ np.diag([-1, 1, 1, 1])
+        maps.importance.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(mirrored))
     kept = array(maps.stage) > 1
-    polydata = boxes_of(widget).GetPolyData()
+    polydata = boxes(maps, kept)
     points = vtk.util.numpy_support.vtk_to_numpy(polydata.GetPoints().GetData()).reshape(-1, 8, 3)
     assert len(points) == kept.sum()
     to_token = np.linalg.inv(matrixOf(maps.importance))
@@ -178,12 +177,6 @@ def test_a_box_encloses_exactly_the_voxels_of_its_patch(widget: Any, handed: str
     centres.Update()
     faces = vtk.util.numpy_support.vtk_to_numpy(centres.GetOutput().GetPoints().GetData()).reshape(-1, 6, 3)
     assert (((faces - points.mean(axis=1)[:, None]) * outward).sum(axis=2) > 0).all()
-
-
-def volume_axis(volume: Any) -> list[float]:
-    direction = np.zeros(3)
-    volume.GetIToRASDirection(direction)
-    return direction.tolist()
 
 
 def test_boxes_follow_stage_threshold_and_overlay_and_carry_their_values(ran: Any) -> None:
@@ -254,6 +247,65 @@ def test_a_saved_scene_brings_everything_back(ran: Any, tmp_path: Path) -> None:
     # Everything still works on what was loaded.
     parameters.stage, parameters.tokenMap = 1, STAGES
     assert boxes_of(ran).GetPolyData().GetNumberOfCells() == 6 * (array(maps.stage) > 1).sum()
+
+
+def test_boxes_lie_where_the_maps_lie_after_a_hardened_transform(ran: Any) -> None:
+    parameters, maps = ran.panel.parameters, maps_of(ran)
+    parameters.boxes = True
+    before = vtk.util.numpy_support.vtk_to_numpy(boxes_of(ran).GetPolyData().GetPoints().GetData()).copy()
+    for node in maps.nodes:
+        matrix = matrixOf(node)
+        matrix[0, 3] += 100
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    parameters.opacity = 0.3
+    after = vtk.util.numpy_support.vtk_to_numpy(boxes_of(ran).GetPolyData().GetPoints().GetData())
+    np.testing.assert_allclose(after - before, np.broadcast_to([100, 0, 0], before.shape), atol=1e-3)
+
+
+def test_boxes_go_with_their_volume_and_with_their_map(ran: Any) -> None:
+    parameters = ran.panel.parameters
+    parameters.boxes = True
+    display, stage = boxes_of(ran).GetDisplayNode(), maps_of(ran).stage
+    first = parameters.inputVolume
+    choose(ran, add_volume("second"))
+    assert not display.GetVisibility(), "another volume is shown now"
+    choose(ran, first)
+    assert display.GetVisibility()
+    slicer.mrmlScene.RemoveNode(stage)
+    parameters.boxes = False
+    assert not display.GetVisibility()
+
+
+@pytest.mark.parametrize("blocks", [(2,), (1, 2, 3, 4, 5)])
+def test_models_of_any_number_of_stages_are_shown_saved_and_take_each_others_place(
+    widget: Any, tiny_models: Path, tmp_path: Path, blocks: tuple[int, ...]
+) -> None:
+    name = f"tiny-{len(blocks)}-stages"
+    script = Path(__file__).resolve().parents[1] / "tiny_model.py"
+    if not (tiny_models / name).is_dir():
+        command = [sys.executable, script, tiny_models / name, "1", *map(str, blocks)]
+        subprocess.run(command, check=True, capture_output=True)
+    volume = add_volume()
+    choose(widget, volume, "tiny", 1.0)
+    apply(widget)
+    parameters = widget.panel.parameters
+    parameters.shown, parameters.tokenMap, parameters.stage, parameters.boxes = TOKENS, KEPT, 2, True
+    widget.exit()
+    widget.enter()
+    choose(widget, volume, name, 0.9)
+    assert apply(widget).startswith("Found")
+    maps = maps_of(widget)
+    assert maps.pruneAfter == blocks
+    assert len(maps.scores) == len(blocks)
+    stage = min(2, len(blocks))
+    assert widget.panel.inspector.ui.stageSlider.maximum == len(blocks)
+    kept = array(maps.stage) > stage
+    np.testing.assert_array_equal(shown_colors(maps.stage)[..., 3] > 0, kept)
+    assert boxes_of(widget).GetPolyData().GetNumberOfCells() == 6 * kept.sum()
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    assert slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert maps_of(widget).pruneAfter == blocks
 
 
 def test_a_map_that_was_deleted_is_shown_no_more_and_the_others_are(ran: Any) -> None:

@@ -26,7 +26,7 @@ def test_every_voxel_reads_the_values_of_the_token_that_holds_it(widget: Any) ->
     parameters = ran(widget)
     maps = tokenMapsOf(parameters.importance)
     values = {kind: slicer.util.arrayFromVolume(getattr(maps, kind)) for kind in ("importance", "survival", "stage")}
-    scores = slicer.util.arrayFromVolume(maps.scores)
+    scores = np.stack([slicer.util.arrayFromVolume(node) for node in maps.scores], axis=-1)
     image = slicer.util.arrayFromVolume(parameters.inputVolume)
     to_ras, to_token = matrixOf(parameters.inputVolume), np.linalg.inv(matrixOf(maps.importance))
     masks = {

@@ -15,9 +15,13 @@ class SharedWork:
     """Keeps the shared features of windows as long as there is room, and the time that each saves.
 
     Belongs to one image, one overlap and one model.
+
+    Args:
+        device: that the network is on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self.seconds_saved = 0.0
         self._limit: int | None = None
         self._kept: dict[tuple[Start, ...], tuple[SharedFeatures, float]] = {}
@@ -38,10 +42,10 @@ class SharedWork:
             features, seconds = self._kept[key]
             self.seconds_saved += seconds
             return features
-        _finish_work()
+        _finish_work(self._device)
         began = time.perf_counter()
         features = compute()
-        _finish_work()
+        _finish_work(self._device)
         seconds = time.perf_counter() - began
         room = (self._limit or 0) - sum(_size(kept) for kept, _ in self._kept.values())
         if _size(features) <= room:
@@ -54,9 +58,9 @@ def _size(features: SharedFeatures) -> int:
     return sum(part.numel() * part.element_size() for part in features)
 
 
-def _finish_work() -> None:
+def _finish_work(device: torch.device) -> None:
     """Wait until a GPU has done what it was given, or its time would be counted elsewhere."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    elif torch.backends.mps.is_available():
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
         torch.mps.synchronize()

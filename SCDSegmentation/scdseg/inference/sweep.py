@@ -180,7 +180,7 @@ def sweep_prepared(
     values = [label.value for label in segmenter.bundle.labels]
     preparation = sum(prepared.seconds.values())
     count = _WindowCount(progress, len(ratios))
-    shared = SharedWork()
+    shared = SharedWork(segmenter.device)
     densest: np.ndarray | None = None
     for number, keep_ratio in enumerate(ratios):
         result = segmenter.run(prepared, keep_ratio, overlap, count, cancelled, shared)
