@@ -110,5 +110,8 @@ def sortTable(node: slicer.vtkMRMLTableNode, number: int, descending: bool = Fal
     """Put the rows of a table in the order of a column's values."""
     columns = columnsOf(node)
     keys = columns[number].values
-    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=descending)
+    # What has no value comes last, whichever way round the others are.
+    known = [row for row, key in enumerate(keys) if key == key]
+    unknown = [row for row, key in enumerate(keys) if key != key]
+    order = sorted(known, key=keys.__getitem__, reverse=descending) + unknown
     fillTable(node, [replace(column, values=[column.values[row] for row in order]) for column in columns])

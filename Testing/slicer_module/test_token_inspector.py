@@ -16,7 +16,7 @@ import slicer
 import vtk
 
 from SCDSegmentationLib.parameters import BOTH, KEPT, STAGES, TOKEN_MAP_CHOICES
-from SCDSegmentationLib.table_nodes import columnsOf
+from SCDSegmentationLib.table_nodes import columnsOf, sortTable
 from SCDSegmentationLib.token_maps import tokenMapsOf
 from SCDSegmentationLib.token_readout import readToken
 from SCDSegmentationLib.token_tables import OUTSIDE, STAGE_TABLE, STRUCTURE_TABLE, tableOf
@@ -129,6 +129,16 @@ def test_tables_are_shown_sorted_as_numbers_and_copied_with_their_titles(ran: An
     assert rows[0][:4] == ["stage", "tokens in", "kept", "pruned"]
     stage = stages(ran)
     assert rows[1][:4] == ["after block 1", *(str(n) for n in (stage.size, (stage > 1).sum(), (stage == 1).sum()))]
+
+
+def test_rows_without_a_value_come_last_in_both_orders(ran: Any) -> None:
+    table = tableOf(tokenMapsOf(ran.panel.parameters.importance), STRUCTURE_TABLE)
+    number = [column.name for column in columnsOf(table)].index("volume [ml]")
+    for descending in (True, False):
+        sortTable(table, number, descending)
+        *volumes, last = columnsOf(table)[number].values
+        assert volumes == sorted(volumes, reverse=descending)
+        assert np.isnan(last)
 
 
 def test_tables_come_back_with_a_saved_scene(ran: Any, tmp_path: Path) -> None:

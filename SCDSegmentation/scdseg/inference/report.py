@@ -48,7 +48,7 @@ def label_volumes(array: np.ndarray, affine: np.ndarray, labels: Sequence[Label]
         affine: (4, 4) in mm; a voxel's volume is its determinant, which also holds for sheared grids.
         labels: to count.
     """
-    counts = np.bincount(array.ravel(), minlength=256)
+    counts = count_values(array)
     ml_per_voxel = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     return [
         {
@@ -59,6 +59,14 @@ def label_volumes(array: np.ndarray, affine: np.ndarray, labels: Sequence[Label]
         }
         for label in labels
     ]
+
+
+def count_values(array: np.ndarray) -> np.ndarray:
+    """How often each value of a uint8 array (X, …) occurs: (256,) int64; counted in parts, as each takes eight bytes."""
+    counts = np.zeros(256, dtype=np.int64)
+    for part in array:
+        counts += np.bincount(part.ravel(), minlength=256)
+    return counts
 
 
 def tokens_per_stage(trace: TokenTrace) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from scdseg.errors import InputError
 from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
+from scdseg.inference.report import count_values
 from scdseg.inference.result import Result
 from scdseg.inference.segmenter import Prepared, Progress, Segmenter
 from scdseg.inference.shared import SharedWork
@@ -240,8 +241,10 @@ def label_dice(labels: np.ndarray, reference: np.ndarray, values: Sequence[int])
         reference: (X, Y, Z) uint8.
         values: of the labels to compare.
     """
-    sizes = np.bincount(labels.ravel(), minlength=256) + np.bincount(reference.ravel(), minlength=256)
-    common = np.bincount(labels[labels == reference], minlength=256)
+    sizes = count_values(labels) + count_values(reference)
+    common = np.zeros(256, dtype=np.int64)
+    for part, same in zip(labels, reference, strict=True):
+        common += np.bincount(part[part == same], minlength=256)
     return {value: 2 * int(common[value]) / int(sizes[value]) for value in values if sizes[value]}
 
 
