@@ -62,9 +62,9 @@ def label_volumes(array: np.ndarray, affine: np.ndarray, labels: Sequence[Label]
 
 
 def count_values(array: np.ndarray) -> np.ndarray:
-    """How often each value of a uint8 array (X, …) occurs: (256,) int64; counted in parts, as each takes eight bytes."""
+    """How often each value of a uint8 array (X, …) occurs: (256,) int64."""
     counts = np.zeros(256, dtype=np.int64)
-    for part in array:
+    for part in array:  # counting takes eight bytes a value
         counts += np.bincount(part.ravel(), minlength=256)
     return counts
 
