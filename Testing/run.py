@@ -10,21 +10,27 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Qt and PyTorch do not share a process in Slicer, nor here.
 GUI_TESTS = ("Testing/host", "Testing/slicer_module")
 TESTS = ("pytest", "-m", "not slow and not gpu")
-CHECKS = (
-    ("ruff", "check", "."),
-    ("ruff", "format", "--check", "."),
-    ("mypy",),
-    (*TESTS, *(f"--ignore={folder}" for folder in GUI_TESTS)),
-    (*TESTS, *GUI_TESTS),
-)
+STYLE_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+TEST_RUNS = ((*TESTS, *(f"--ignore={folder}" for folder in GUI_TESTS)), (*TESTS, *GUI_TESTS))
 
 
 def main() -> int:
     """Run every check, so that one run shows all that is wrong; the exit code is 1 if any failed."""
+    # They need one core and little of that; the tests, which mostly wait for processes of their own, leave it to them.
+    style = [
+        subprocess.Popen(
+            [sys.executable, "-m", *check], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for check in STYLE_CHECKS
+    ]
     failed = []
-    for check in CHECKS:
+    for check in TEST_RUNS:
         print(f"\n== {' '.join(check)}", flush=True)
         if subprocess.run([sys.executable, "-m", *check], cwd=REPOSITORY).returncode:
+            failed.append(" ".join(check))
+    for check, process in zip(STYLE_CHECKS, style, strict=True):
+        print(f"\n== {' '.join(check)}\n{process.communicate()[0]}", flush=True)
+        if process.returncode:
             failed.append(" ".join(check))
     if failed:
         print(f"\nFailed: {'; '.join(failed)}", file=sys.stderr)

@@ -316,7 +316,7 @@ def test_a_python_that_cannot_be_executed_is_told(widget: Any, tmp_path: Path) -
 
 def test_a_volume_that_is_moved_during_the_run_is_refused(slow_run: tuple[Any, Any, Any]) -> None:
     widget, volume, nodes = slow_run
-    widget.panel.ui.overlapSlider.setValue(0.5)
+    widget.panel.ui.overlapSlider.setValue(0.0)
     running(widget)
     volume.SetOrigin(300, 0, 0)
     wait_until(lambda: widget.logic.run is None, 60)

@@ -160,6 +160,7 @@ def test_cancelling_keeps_what_is_complete_and_it_can_be_loaded(widget: Any) -> 
     assert widget.panel.ui.statusLabel.text.startswith("Loaded the result at keep ratio 1: ")
 
 
+@pytest.mark.slow
 def test_a_row_that_is_complete_before_the_worker_hears_of_the_cancelling_is_kept(widget: Any) -> None:
     slow(widget)
 
@@ -180,6 +181,7 @@ def test_a_row_that_is_complete_before_the_worker_hears_of_the_cancelling_is_kep
     assert apply(widget).startswith("Found"), "the worker was still busy with the comparison"
 
 
+@pytest.mark.slow
 @posix
 def test_a_worker_that_is_killed_takes_nothing_with_it_that_was_complete(widget: Any) -> None:
     run = after_first_row(widget)
@@ -191,6 +193,7 @@ def test_a_worker_that_is_killed_takes_nothing_with_it_that_was_complete(widget:
     assert explorer(widget).ui.loadButton.enabled
 
 
+@pytest.mark.slow
 def test_a_scene_that_is_closed_ends_the_comparison_and_takes_its_files(widget: Any) -> None:
     run = after_first_row(widget)
     folder = run._folder
