@@ -17,7 +17,7 @@ from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.suggestions import Suggestion
 from SCDSegmentationLib.sweep_chart import isChartShown, showChart
-from SCDSegmentationLib.sweep_run import Sweep, SweepRow, SweepRun, keepRatiosProblem
+from SCDSegmentationLib.sweep_run import Sweep, SweepRun, keepRatiosProblem
 from SCDSegmentationLib.sweep_table import KEEP_RATIO, SECONDS, TOKENS, SweepTable, readSweepTable
 from SCDSegmentationLib.table_nodes import columnsOf
 
@@ -136,7 +136,7 @@ class KeepRatioExplorer:
         missing = self._missing()
         ui.compareButton.setEnabled(not run.cancelling if sweeping else run is None and missing is None)
         ready = "Segment the volume at each of these keep ratios, and compare the labels."
-        ui.compareButton.setToolTip("Stop; rows that are complete stay." if sweeping else missing or ready)
+        ui.compareButton.setToolTip(run.CANCEL_HINT if sweeping else missing or ready)
         selected = self.selectedKeepRatio
         ui.useButton.setEnabled(selected is not None)
         ui.plotButton.setEnabled(table is not None and len(table.agreement) > 1)
@@ -182,15 +182,15 @@ class KeepRatioExplorer:
         except SegmentationError as error:
             self.failed.emit(error)
             return
-        run.row.connect(lambda row: self._onRow(run, row))
-        run.finished.connect(lambda sweep: self._onFinished(sweep))
+        run.row.connect(lambda row: self._onRow(run))
+        run.finished.connect(self._onFinished)
         for signal in (run.finished, run.failed):
             signal.connect(lambda *_: self.show())
         self.started.emit(run)
         run.start()
         self.showReadiness()
 
-    def _onRow(self, run: SweepRun, row: SweepRow) -> None:
+    def _onRow(self, run: SweepRun) -> None:
         if self.sweep is not run.sweep:
             self.discard()  # only now: a comparison that gives nothing takes nothing away
             self.sweep = run.sweep

@@ -12,7 +12,7 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.request import Request
-from SCDSegmentationLib.results import PreparedResults, Results
+from SCDSegmentationLib.results import PreparedResults
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.volume_files import volumeProblem
 
@@ -113,7 +113,7 @@ class SteppedRun:
         )
         self._succeed(results)
 
-    def _succeed(self, outcome: Results | Any) -> None:
+    def _succeed(self, outcome: Any) -> None:
         self.seconds["total"] = time.perf_counter() - self._began
         self._end()
         self.finished.emit(outcome)

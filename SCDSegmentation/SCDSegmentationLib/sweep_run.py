@@ -114,16 +114,13 @@ class SweepRun(WorkerRun):
         worker: that does it.
 
     Raises:
-        SegmentationError: the request or a ratio cannot be used, or there is too little room for temporary files.
+        SegmentationError: the request cannot be used, or there is too little room for temporary files.
     """
 
     CANCELLED = "The comparison was cancelled; rows that were complete stay."
     CANCEL_HINT = "Stop the comparison; rows that are complete stay."
 
     def __init__(self, request: Request, keepRatios: Sequence[float], tolerance: float, worker: WorkerProcess) -> None:
-        problem = keepRatiosProblem(keepRatios)
-        if problem:
-            raise SegmentationError(problem)
         super().__init__(request, worker, results=len(keepRatios))
         self.row = Signal()
         self.sweep = Sweep(request, self._folder)

@@ -121,7 +121,7 @@ def _setLegend(node: slicer.vtkMRMLScalarVolumeNode, visible: bool, title: str) 
             legend.SetTitleText(title)
             legend.SetUseColorNamesForLabels(names)
             if names:
-                legend.SetLabelFormat(legend.GetDefaultTextLabelFormat())
+                legend.SetLabelFormat("%s")
             else:
                 legend.SetNumberOfLabels(3)  # 0, 0.5 and 1, which one decimal can tell
             legend.SetSize(0.28 if names else 0.1, 0.3)  # of the view; its text scales with it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from SCDSegmentationLib.volume_files import VolumeWriter
 from SCDSegmentationLib.worker_process import WorkerProcess
 
 
-class WorkerRun(SteppedRun):
+class WorkerRun(SteppedRun, ABC):
     """Runs a request in the worker; subclasses say what they ask for and what they make of the answer.
 
     Args:
@@ -48,17 +49,17 @@ class WorkerRun(SteppedRun):
             return
         self._later(self._export)
 
+    @abstractmethod
     def _ask(self) -> int:
         """Send the request, and return its id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
         """What a result asks for.
 
         Raises:
             KeyError, TypeError, ValueError: it is not as the protocol has it.
         """
-        raise NotImplementedError
 
     def _askFor(self, kind: str, **fields: Any) -> int:
         """Send a request with the fields that all kinds have, and these."""

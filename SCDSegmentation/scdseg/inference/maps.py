@@ -92,9 +92,7 @@ class TokenMaps:
 
     def __init__(self, shape: Sequence[int], patch: int, stages: int) -> None:
         self._stages = stages
-        self._importance = TokenMap(shape, patch, 1)
-        self._kept = TokenMap(shape, patch, stages)
-        self._scores = TokenMap(shape, patch, stages)
+        self._map = TokenMap(shape, patch, 1 + 2 * stages)  # importance, whether kept by stage, score by stage
 
     def add(self, starts: Sequence[Sequence[int]], trace: TokenTrace) -> None:
         """Add the traces of the windows that begin at these voxels.
@@ -110,32 +108,34 @@ class TokenMaps:
                 "or get the model again"
             )
         kept = torch.stack([(stage > number).float() for number in range(1, self._stages + 1)], dim=1)
-        for window, start in enumerate(starts):
-            self._importance.add(start, importance[window].unsqueeze(0))
-            self._kept.add(start, kept[window])
-            self._scores.add(start, scores[window])
+        for start, values in zip(starts, torch.cat((importance.unsqueeze(1), kept, scores), dim=1), strict=True):
+            self._map.add(start, values)
 
     def importance(self) -> np.ndarray:
         """Mean importance (X', Y', Z') float32 in [0, 1] over the windows that saw each token."""
-        return self._importance.mean()[0]
+        return self._map.mean()[0]
 
     def survival(self) -> np.ndarray:
         """Share (X', Y', Z') float32 in [0, 1] of the stages that each token survived, averaged over its windows."""
-        return self._kept.mean().mean(axis=0)
+        return self._kept().mean(axis=0)
 
     def stage(self) -> np.ndarray:
         """Stage (X', Y', Z') uint8 at which each token was pruned, S + 1 if it was kept to the end.
 
         Where windows differ, a token counts as kept at a stage if at least half of the windows that saw it kept it.
         """
-        return (1 + (self._kept.mean() >= 0.5).sum(axis=0)).astype(np.uint8)
+        return (1 + (self._kept() >= 0.5).sum(axis=0)).astype(np.uint8)
 
     def scores(self) -> np.ndarray:
         """Scores (X', Y', Z', S) float32 in [0, 1] as :func:`token_scores` has them.
 
         Averaged over the windows that scored the token at the stage; NaN where none did.
         """
-        return np.moveaxis(self._scores.mean(), 0, -1)
+        return np.moveaxis(self._map.mean()[1 + self._stages :], 0, -1)
+
+    def _kept(self) -> np.ndarray:
+        """Share (S, X', Y', Z') in [0, 1] of the windows that kept each token, by stage."""
+        return self._map.mean()[1 : 1 + self._stages]
 
 
 def token_affine(affine: np.ndarray, patch: int) -> np.ndarray:
