@@ -97,6 +97,8 @@ def _token_head(network: Mapping[str, Any]) -> int:
 def _decoder(network: Mapping[str, Any]) -> int:
     """Convolutions of MONAI's UNETR blocks; a transposed one counts every kernel element at every output voxel."""
     f, width, voxels = network["feature_size"], network["hidden_size"], math.prod(network["img_size"])
+    if network["decoder"] == "light":
+        return _light_decoder(voxels, network)
     total = _residual(voxels, network["in_channels"], f) + voxels * f * network["out_channels"]
     # Levels from the token map up to the image: channels, and how often the token map is doubled for the skip.
     deep = network["patch_size"] == 16 or network["decoder"] == "full"
@@ -109,6 +111,14 @@ def _decoder(network: Mapping[str, Any]) -> int:
             total += _skip(at, width, out, steps=int(math.log2(network["patch_size"] // scale)))
         channels = out
     return int(total)
+
+
+def _light_decoder(voxels: int, network: Mapping[str, Any]) -> int:
+    f, half, quarter = network["feature_size"], voxels // 8, voxels // 64
+    image = _residual(half, 8 * network["in_channels"], 2 * f) + _residual(quarter, 2 * f, 4 * f)
+    up3 = quarter * 8 * network["hidden_size"] * 4 * f + _residual(quarter, 8 * f, 4 * f)
+    up2 = half * 8 * 4 * f * 2 * f + _residual(half, 4 * f, 2 * f)
+    return int(image + up3 + up2 + half * 2 * f * 8 * network["out_channels"])
 
 
 def _skip(voxels: int, width: int, out: int, steps: int) -> int:

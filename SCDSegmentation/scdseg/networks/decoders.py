@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
+from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
-DECODERS = ("full", "shallow")
+DECODERS = ("full", "shallow", "light")
 
 
 def _basic(in_channels: int, out_channels: int) -> UnetrBasicBlock:
@@ -120,13 +121,50 @@ class Patch8ShallowDecoder(nn.Module):
         return self.output(self.up1(x, detail))
 
 
-Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder
+class _Detail(nn.Module):
+    """Features of the image at half its resolution; the voxels of every 2×2×2 block go in as channels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.block = _basic(8 * in_channels, out_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, in_channels, X, Y, Z) → (B, out_channels, X / 2, Y / 2, Z / 2)."""
+        return self.block(pixelunshuffle(image, 3, 2))
+
+
+class Patch8LightDecoder(nn.Module):
+    """Patches of 8 voxels, no convolution finer than half the image's resolution; not in the paper.
+
+    Convolutions at full resolution are most of a UNETR decoder's work and memory. Here the image's branch takes blocks
+    of 2×2×2 voxels as channels, and the last layer gives the logits of such blocks, so nothing of either is lost. A
+    second scale of that branch takes the place of the skips of the token map, which is one and the same for all.
+    """
+
+    dense_skips = ()
+
+    def __init__(self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int) -> None:
+        super().__init__()
+        f = feature_size
+        self.skip1 = _Detail(in_channels, 2 * f)
+        self.skip2 = UnetrBasicBlock(3, 2 * f, 4 * f, kernel_size=3, stride=2, norm_name="instance", res_block=True)
+        self.up3 = _up(hidden_size, 4 * f)
+        self.up2 = _up(4 * f, 2 * f)
+        self.output = UnetOutBlock(3, 2 * f, 8 * out_channels)
+
+    def forward(self, detail: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
+        """``skip1`` of the image (B, 2F, *img_size / 2), last map (B, C, *grid) → logits (B, K, *img_size)."""
+        x = self.up2(self.up3(last, self.skip2(detail)), detail)
+        return pixelshuffle(self.output(x), 3, 2)
+
+
+Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder | Patch8LightDecoder
 
 
 def build_decoder(
     decoder: str, in_channels: int, out_channels: int, hidden_size: int, patch_size: int, feature_size: int
 ) -> Decoder:
-    """The decoder for a patch size: 16 has one, 8 has ``"full"`` and ``"shallow"``.
+    """The decoder for a patch size: 16 has one, 8 has ``"full"``, ``"shallow"`` and ``"light"``.
 
     Raises:
         ValueError: for any other patch size or name.
@@ -139,5 +177,6 @@ def build_decoder(
         (16, "full"): Patch16Decoder,
         (8, "full"): Patch8FullDecoder,
         (8, "shallow"): Patch8ShallowDecoder,
+        (8, "light"): Patch8LightDecoder,
     }
     return kinds[patch_size, decoder](in_channels, out_channels, hidden_size, feature_size)

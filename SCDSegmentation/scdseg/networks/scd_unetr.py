@@ -45,7 +45,7 @@ class SCDUNETR(nn.Module):
         out_channels: channels of the logits.
         img_size: window in voxels, each axis a multiple of ``patch_size``.
         patch_size: edge of a patch, 8 or 16 voxels.
-        feature_size: width of the decoder at full resolution.
+        feature_size: width of the decoder at full resolution; at half of it, twice that.
         hidden_size: token width C, a multiple of 4 and of ``num_heads``.
         mlp_dim: hidden width of the encoder's MLPs.
         num_layers: transformer blocks of the encoder.
@@ -55,7 +55,7 @@ class SCDUNETR(nn.Module):
         assembly_size: width of the token assembly, divisible by 6 and by ``assembly_heads``.
         assembly_layers: transformer blocks of the token assembly.
         assembly_heads: attention heads of the token assembly.
-        decoder: ``"full"`` or, for patch 8, ``"shallow"``.
+        decoder: ``"full"`` or, for patch 8, ``"shallow"`` or ``"light"``.
         stem: ``"linear"`` (the paper's) or ``"convolutional"`` patch embedding.
         drop_path_rate: stochastic depth of the encoder's last block.
         token_head: add the logits of a linear head on the completed tokens to the decoder's; not in the paper.

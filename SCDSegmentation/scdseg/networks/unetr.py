@@ -18,7 +18,7 @@ class UNETR(nn.Module):
     against.
 
     Arguments are those of ``SCDUNETR`` less pruning and assembly. ``num_layers`` must reach the last skip of the
-    decoder (10 blocks for the full decoders, 9 for the shallow one).
+    decoder (10 blocks for the full decoders, 9 for the shallow one, any for the light one).
     """
 
     def __init__(
@@ -59,8 +59,9 @@ class UNETR(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
         self.apply(init_transformer_weights)
         self.decoder = build_decoder(decoder, in_channels, out_channels, hidden_size, patch_size, feature_size)
-        if num_layers <= self.decoder.dense_skips[-1]:
-            raise ValueError(f"this decoder reads block {self.decoder.dense_skips[-1] + 1}; num_layers is {num_layers}")
+        deepest = max(self.decoder.dense_skips, default=-1) + 1
+        if num_layers < deepest:
+            raise ValueError(f"this decoder reads block {deepest}; num_layers is {num_layers}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, out_channels, *img_size) of windows (B, in_channels, *img_size)."""

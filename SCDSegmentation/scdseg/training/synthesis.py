@@ -24,12 +24,15 @@ class SynthesisSettings:
     angles in degrees.
 
     ``contrast`` maps a raw label value to the mean of its tissue and that mean's standard deviation between scans; with
-    probability ``random_contrast`` (and for values not listed) the mean is uniform in [0, 1] instead. ``fluid`` lists
-    the raw values of the fluid around the brain, which brain extraction removes half of the time.
+    probability ``random_contrast`` (and for values not listed) the mean is uniform in [0, 1] instead. With probability
+    ``inverted`` the brain's means, fluid included, are turned round (1 − mean), which is T2-like where the listed means
+    are those of T1; what lies around the brain is then uniform. ``fluid`` lists the raw values of the fluid around the
+    brain, which brain extraction removes half of the time.
     """
 
     contrast: dict[int, tuple[float, float]] = field(default_factory=dict)
     random_contrast: float = 0.1
+    inverted: float = 0.0
     tissue_deviation: tuple[float, float] = (0.01, 0.07)
     rotation: float = 20.0
     scaling: float = 0.15
@@ -113,6 +116,9 @@ class ScanSynthesiser:
         uniform = torch.rand(count, generator=generator)
         means = self.prior[:, 0] + self.prior[:, 1] * torch.randn(count, generator=generator)
         use_random = self.unlisted | self._chance(s.random_contrast, generator)
+        if self._chance(s.inverted, generator):
+            means = 1 - means
+            use_random = use_random | ~(self.brain | self.fluid)
         means = torch.where(use_random, uniform, means).clamp(min=0.0)[self.twins]
         low, high = s.tissue_deviation
         deviations = (low + (high - low) * torch.rand(count, generator=generator))[self.twins]
