@@ -45,15 +45,15 @@ def window_macs(network: Mapping[str, Any], keep_ratio: float) -> int:
     for number in range(1, network["num_layers"] + 1):
         total += _block(reached + 1, width, network["mlp_dim"])
         if number in stages:
-            total += _score_predictor(reached, width)
+            total += _scores(network, reached)
             reached = kept[stages.index(number)]
-    return total + _assembly(network) + _decoder(network) + _token_head(network)
+    return total + _completion(network, reached) + _decoder(network) + _token_head(network)
 
 
 def dense_window_macs(network: Mapping[str, Any]) -> int:
     """The same for the dense UNETR with the same ViT and decoder."""
     blocks = network["num_layers"] * _block(window_tokens(network) + 1, network["hidden_size"], network["mlp_dim"])
-    return _embedding(network) + int(blocks) + _decoder(network)
+    return _embedding(network) + int(blocks) + _decoder(network) + _token_head(network)
 
 
 def _embedding(network: Mapping[str, Any]) -> int:
@@ -73,13 +73,23 @@ def _block(tokens: int, width: int, mlp_dim: int) -> int:
     return tokens * (4 * width**2 + 2 * width * mlp_dim) + 2 * tokens**2 * width
 
 
-def _score_predictor(tokens: int, width: int) -> int:
-    return tokens * (width**2 + width * width // 2 + width // 2 * width // 4 + width // 4)
+def _scores(network: Mapping[str, Any], tokens: int) -> int:
+    """What it takes to score ``tokens`` patch tokens at a pruning stage."""
+    width = network["hidden_size"]
+    pruning = network.get("pruning", "stp")
+    if pruning == "random":
+        return 0
+    if pruning == "cls_attention":  # one row of what fused attention computes and does not tell
+        return int((tokens + 1) * width)
+    return int(tokens * (width**2 + width * width // 2 + width // 2 * width // 4 + width // 4))
 
 
-def _assembly(network: Mapping[str, Any]) -> int:
+def _completion(network: Mapping[str, Any], kept: int) -> int:
+    """Projections in, blocks and projection out; mask tokens are projected by nobody."""
     tokens, width, inner = window_tokens(network) + 1, network["hidden_size"], network["assembly_size"]
-    return int(2 * tokens * width * inner + network["assembly_layers"] * _block(tokens, inner, 4 * inner))
+    projected = kept + 1 if network.get("completion", "mta") == "mask_tokens" else tokens
+    blocks = network["assembly_layers"] * _block(tokens, inner, 4 * inner)
+    return int((projected + tokens) * width * inner + blocks)
 
 
 def _token_head(network: Mapping[str, Any]) -> int:

@@ -55,12 +55,14 @@ _NETWORK = _object(
         "assembly_size": _WIDTH,
         "assembly_layers": {"type": "integer", "minimum": 1, "maximum": 16},
         "assembly_heads": _HEADS,
-        "decoder": {"enum": ["full", "shallow"]},
+        "decoder": {"enum": ["full", "shallow", "light"]},
         "stem": {"enum": ["linear", "convolutional"]},
         "drop_path_rate": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         "token_head": {"type": "boolean"},
+        "pruning": {"enum": ["stp", "stp_no_noise", "cls_attention", "random"]},
+        "completion": {"enum": ["mta", "mask_tokens"]},
     },
-    optional=("token_head",),  # models of before it existed have none
+    optional=("token_head", "pruning", "completion"),  # models of before they existed have none
 )
 
 _INTENSITY_ARGUMENTS = {

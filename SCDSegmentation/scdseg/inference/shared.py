@@ -55,7 +55,7 @@ class SharedWork:
 
 def _size(features: SharedFeatures) -> int:
     """In bytes."""
-    return sum(part.numel() * part.element_size() for part in features)
+    return sum(part.numel() * part.element_size() for part in features if part is not None)
 
 
 def _finish_work(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Token completion: multi-layer token assembly (MTA), section 3.2 of the paper."""
+"""Token completion: multi-layer token assembly (MTA), section 3.2 of the paper, and mask tokens to compare it with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from scdseg.networks.positions import sine_cosine_positions
 from scdseg.networks.transformer import transformer_blocks
 
 
-class TokenAssembly(nn.Module):
-    """Put the tokens of all stages back at their places and let a few blocks make one coherent full map of them.
+class TokenCompletion(nn.Module):
+    """Fill the token map, add fixed positions, and let a few blocks make one coherent map of it.
+
+    The two kinds differ in how they fill the map. Both are called with
 
     Args:
         grid: token grid of the window.
         hidden_size: token width C.
-        assembly_size: width E of the assembly, divisible by 6.
+        assembly_size: width E of the completion, divisible by 6.
         num_layers: transformer blocks.
         num_heads: attention heads.
-        groups: token groups to assemble: pruning stages + 1.
+        groups: token groups that the encoder gives: pruning stages + 1.
     """
 
     positions: Tensor
@@ -34,17 +36,40 @@ class TokenAssembly(nn.Module):
         groups: int,
     ) -> None:
         super().__init__()
-        self.projections = nn.ModuleList(nn.Linear(hidden_size, assembly_size) for _ in range(groups))
-        self.layer_tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, assembly_size)) for _ in range(groups))
-        for token in self.layer_tokens:
-            nn.init.normal_(token, std=0.02)
+        self.prepare(hidden_size, assembly_size, groups)
         self.register_buffer("positions", sine_cosine_positions(grid, assembly_size), persistent=False)
         self.blocks = transformer_blocks(num_layers, assembly_size, num_heads, 4 * assembly_size, 0.0)
         self.norm = nn.LayerNorm(assembly_size, eps=1e-6)
         self.output = nn.Linear(assembly_size, hidden_size)
 
+    def prepare(self, hidden_size: int, assembly_size: int, groups: int) -> None:
+        """Make the layers that :meth:`fill` needs."""
+        raise NotImplementedError
+
+    def fill(self, encoding: SparseEncoding) -> Tensor:
+        """Something at every position: (B, L + 1, E), CLS first."""
+        raise NotImplementedError
+
     def forward(self, encoding: SparseEncoding) -> Tensor:
         """All token groups → completed tokens (B, L, C) in row-major order, without CLS."""
+        x = self.fill(encoding) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return self.output(self.norm(x))[:, 1:]
+
+
+class TokenAssembly(TokenCompletion):
+    """MTA: the tokens of all stages go back to their places, each stage's projected and marked in a way of its own."""
+
+    def prepare(self, hidden_size: int, assembly_size: int, groups: int) -> None:
+        """A projection and a layer token for each group."""
+        self.projections = nn.ModuleList(nn.Linear(hidden_size, assembly_size) for _ in range(groups))
+        self.layer_tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, assembly_size)) for _ in range(groups))
+        for token in self.layer_tokens:
+            nn.init.normal_(token, std=0.02)
+
+    def fill(self, encoding: SparseEncoding) -> Tensor:
+        """Every token at its place: (B, L + 1, E), CLS first."""
         projected = torch.cat(
             [
                 projection(tokens) + layer_token
@@ -55,7 +80,25 @@ class TokenAssembly(nn.Module):
             dim=1,
         )
         index = torch.cat(encoding.positions, dim=1).unsqueeze(-1).expand_as(projected)
-        x = torch.zeros_like(projected).scatter(1, index, projected) + self.positions
-        for block in self.blocks:
-            x = block(x)
-        return self.output(self.norm(x))[:, 1:]
+        return torch.zeros_like(projected).scatter(1, index, projected)
+
+
+class MaskTokens(TokenCompletion):
+    """The tokens kept to the end go back to their places, one learned token stands at all others, as in masked
+    autoencoders (He et al., 2022): what the pruned tokens knew is lost.
+    """
+
+    def prepare(self, hidden_size: int, assembly_size: int, groups: int) -> None:
+        """One projection, for the last group, and the mask token."""
+        self.projection = nn.Linear(hidden_size, assembly_size)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, assembly_size))
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def fill(self, encoding: SparseEncoding) -> Tensor:
+        """Kept tokens at their places, the mask token elsewhere: (B, L + 1, E), CLS first."""
+        kept = self.projection(encoding.groups[-1])
+        masked = self.mask_token.to(kept.dtype).expand(kept.shape[0], self.positions.shape[1], -1)
+        return masked.scatter(1, encoding.positions[-1].unsqueeze(-1).expand_as(kept), kept)
+
+
+COMPLETIONS: dict[str, type[TokenCompletion]] = {"mta": TokenAssembly, "mask_tokens": MaskTokens}

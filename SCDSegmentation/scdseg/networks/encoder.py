@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scdseg.networks.patch_embedding import PatchEmbedding
-from scdseg.networks.pruning import SoftTopKPruning
+from scdseg.networks.pruning import build_pruning
 from scdseg.networks.transformer import transformer_blocks
 from scdseg.window_cost import keep_counts
 
@@ -23,6 +24,13 @@ class SparseEncoding(NamedTuple):
     scored_positions: list[Tensor]  # per stage (B, N_s) int64, their positions
 
 
+class EmbeddedTokens(NamedTuple):
+    """Tokens as they reach the first pruning stage, and how much CLS looked at them."""
+
+    tokens: Tensor  # (B, L + 1, C), CLS first
+    log_attention: Tensor | None  # (B, L) of CLS to the patches in the last block; None if pruning does not read it
+
+
 class SparseEncoder(nn.Module):
     """ViT whose blocks are interrupted by pruning stages.
 
@@ -34,6 +42,8 @@ class SparseEncoder(nn.Module):
         num_heads: attention heads.
         prune_after: numbers (from 1) of the blocks behind which a stage prunes.
         drop_path_rate: stochastic depth of the last block; earlier ones get proportionally less.
+        pruning: how tokens are chosen, one of ``scdseg.networks.pruning.PRUNINGS``.
+        pruned_are_read: whether pruned tokens are used later; if not, they pass no LayerNorm.
     """
 
     def __init__(
@@ -45,40 +55,49 @@ class SparseEncoder(nn.Module):
         num_heads: int,
         prune_after: Sequence[int],
         drop_path_rate: float = 0.0,
+        pruning: str = "stp",
+        pruned_are_read: bool = True,
     ) -> None:
         super().__init__()
         self.prune_after = tuple(prune_after)
         self._first_stage = self.prune_after[0] if self.prune_after else num_layers
+        self._read_attention = frozenset(self.prune_after if pruning == "cls_attention" else ())
         self.embedding = embedding
         self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
-        self.pruning = nn.ModuleList(SoftTopKPruning(hidden_size) for _ in self.prune_after)
-        self.pruned_norms = nn.ModuleList(nn.LayerNorm(hidden_size, eps=1e-6) for _ in self.prune_after)
+        count = math.prod(embedding.grid)
+        self.pruning = nn.ModuleList(
+            build_pruning(pruning, hidden_size, count, stage) for stage, _ in enumerate(self.prune_after, start=1)
+        )
+        self.pruned_norms = nn.ModuleList(
+            nn.LayerNorm(hidden_size, eps=1e-6) if pruned_are_read else nn.Identity() for _ in self.prune_after
+        )
         self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
 
     def forward(self, image: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
         """Encode (B, in_channels, *img_size) keeping ``keep_ratios[s]`` of the tokens at stage s."""
         return self.prune(self.embed(image), keep_ratios)
 
-    def embed(self, image: Tensor) -> Tensor:
-        """Tokens (B, L + 1, C) as they reach the first stage, CLS first: so far the keep ratio does not matter."""
-        x = self.embedding(image)
-        for block in self.blocks[: self._first_stage]:
-            x = block(x)
-        return x
+    def embed(self, image: Tensor) -> EmbeddedTokens:
+        """Tokens as they reach the first stage: so far the keep ratio does not matter."""
+        embedded = EmbeddedTokens(self.embedding(image), None)
+        for number in range(1, self._first_stage + 1):
+            embedded = self._run_block(number, embedded.tokens)
+        return embedded
 
-    def prune(self, x: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
+    def prune(self, embedded: EmbeddedTokens, keep_ratios: Sequence[float]) -> SparseEncoding:
         """Encode the tokens of :meth:`embed` further, keeping ``keep_ratios[s]`` of them at stage s."""
+        x, log_attention = embedded
         batch, count = x.shape[0], x.shape[1] - 1
         position = torch.arange(1, count + 1, device=x.device).expand(batch, -1)
         encoding = SparseEncoding([], [], [], [])
         counts = keep_counts(count, keep_ratios)
         policy = None
-        for number, block in enumerate(self.blocks, start=1):
+        for number in range(self._first_stage, len(self.blocks) + 1):
             if number > self._first_stage:
-                x = block(x)
+                x, log_attention = self._run_block(number, x)
             if number in self.prune_after:
                 stage = self.prune_after.index(number)
-                split = self.pruning[stage](x[:, 1:], counts[stage], policy)
+                split = self.pruning[stage](x[:, 1:], counts[stage], policy, log_attention)
                 policy = split.policy
                 encoding.scores.append(split.scores)
                 encoding.scored_positions.append(position)
@@ -89,3 +108,9 @@ class SparseEncoder(nn.Module):
         encoding.groups.append(self.norm(x))
         encoding.positions.append(torch.cat((position.new_zeros(batch, 1), position), dim=1))
         return encoding
+
+    def _run_block(self, number: int, x: Tensor) -> EmbeddedTokens:
+        block = self.blocks[number - 1]
+        if number in self._read_attention:
+            return EmbeddedTokens(*block(x, cls_attention=True))
+        return EmbeddedTokens(block(x), None)

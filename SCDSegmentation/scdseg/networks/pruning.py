@@ -1,4 +1,4 @@
-"""Soft-topK token pruning (STP), section 3.1 of the paper: every token gets a learned score, the top K are kept."""
+"""Token pruning: soft-topK (STP), section 3.1 of the paper, and the simpler ways that it is compared with."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+PRUNINGS = ("stp", "stp_no_noise", "cls_attention", "random")
 
 
 class ScorePredictor(nn.Module):
@@ -69,16 +71,16 @@ class SoftTopKPruning(nn.Module):
         self.temperature = temperature
         self.gumbel_noise = gumbel_noise
 
-    def forward(self, tokens: Tensor, keep_count: int, policy: Tensor | None = None) -> PrunedTokens:
+    def forward(
+        self, tokens: Tensor, keep_count: int, policy: Tensor | None = None, log_attention: Tensor | None = None
+    ) -> PrunedTokens:
         """Split (B, N, C) patch tokens into the ``keep_count`` best and the rest.
 
-        ``policy`` (B, N, 1) is what the stage before returned for these tokens.
+        ``policy`` (B, N, 1) is what the stage before returned for these tokens; ``log_attention`` is not looked at.
         """
         scores = self.predictor(tokens)
         if not self.training:
-            kept_index, pruned_index = _split(scores, keep_count)
-            kept, pruned = _take(tokens, kept_index), _take(tokens, pruned_index)
-            return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, None)
+            return _hard_split(tokens, scores, keep_count)
         noisy = scores - torch.empty_like(scores).exponential_().log() if self.gumbel_noise else scores
         soft = (noisy / self.temperature).softmax(dim=-1)
         kept_index, pruned_index = _split(soft.detach(), keep_count)
@@ -88,6 +90,66 @@ class SoftTopKPruning(nn.Module):
         kept = _take(tokens * policy.to(tokens.dtype), kept_index)
         pruned = _take(tokens * (1 - decision).to(tokens.dtype), pruned_index)
         return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, _take(policy, kept_index))
+
+
+class ClsAttentionPruning(nn.Module):
+    """Keep the K tokens that CLS attended to most in the block before, as EViT does (Liang et al., *Not all patches are
+    what you need*, 2022). Nothing is learned, and no gradient reaches the scores.
+    """
+
+    def forward(
+        self, tokens: Tensor, keep_count: int, policy: Tensor | None = None, log_attention: Tensor | None = None
+    ) -> PrunedTokens:
+        """Split (B, N, C) patch tokens by ``log_attention`` (B, N); ``policy`` is not looked at."""
+        if log_attention is None:
+            raise ValueError("pruning by CLS attention needs the attention of the block before the stage")
+        return _hard_split(tokens, log_attention, keep_count)
+
+
+class RandomPruning(nn.Module):
+    """Keep K tokens drawn uniformly.
+
+    Training draws anew for every window and call. Inference draws once and for all, the same for every window whatever
+    the batch, so that results repeat. Scores are logarithms of uniform numbers, in (−∞, 0] as those of a predictor are.
+
+    Args:
+        count: most tokens that can reach the stage.
+        stage: number of the stage; each has its own order of tokens.
+    """
+
+    log_uniform: Tensor
+
+    def __init__(self, count: int, stage: int) -> None:
+        super().__init__()
+        drawn = torch.empty(1, count, device="cpu").exponential_(generator=torch.Generator().manual_seed(stage))
+        self.register_buffer("log_uniform", -drawn, persistent=False)
+
+    def forward(
+        self, tokens: Tensor, keep_count: int, policy: Tensor | None = None, log_attention: Tensor | None = None
+    ) -> PrunedTokens:
+        """Split (B, N, C) patch tokens at random; ``policy`` and ``log_attention`` are not looked at."""
+        batch, count = tokens.shape[:2]
+        if self.training:
+            scores = -torch.empty(batch, count, device=tokens.device).exponential_()
+        else:
+            scores = self.log_uniform[:, :count].expand(batch, -1)
+        return _hard_split(tokens, scores, keep_count)
+
+
+def build_pruning(pruning: str, width: int, count: int, stage: int) -> nn.Module:
+    """A pruning stage.
+
+    Args:
+        pruning: one of ``PRUNINGS``.
+        width: token width C.
+        count: patch tokens L of a window.
+        stage: number of the stage.
+    """
+    if pruning == "cls_attention":
+        return ClsAttentionPruning()
+    if pruning == "random":
+        return RandomPruning(count, stage)
+    return SoftTopKPruning(width, gumbel_noise=pruning == "stp")
 
 
 def stage_keep_ratios(keep_ratio: float | Sequence[float], stages: int) -> list[float]:
@@ -103,6 +165,12 @@ def stage_keep_ratios(keep_ratio: float | Sequence[float], stages: int) -> list[
         if not 0 < ratio <= 1:
             raise ValueError(f"a keep ratio must be above 0 and at most 1, not {ratio:g}")
     return ratios
+
+
+def _hard_split(tokens: Tensor, scores: Tensor, keep_count: int) -> PrunedTokens:
+    kept_index, pruned_index = _split(scores, keep_count)
+    kept, pruned = _take(tokens, kept_index), _take(tokens, pruned_index)
+    return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, None)
 
 
 def _split(scores: Tensor, keep_count: int) -> tuple[Tensor, Tensor]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from scdseg.networks.arguments import check_arguments, to_map
-from scdseg.networks.assembly import TokenAssembly
+from scdseg.networks.assembly import COMPLETIONS
 from scdseg.networks.decoders import build_decoder
-from scdseg.networks.encoder import SparseEncoder, SparseEncoding
+from scdseg.networks.encoder import EmbeddedTokens, SparseEncoder, SparseEncoding
 from scdseg.networks.patch_embedding import PatchEmbedding
-from scdseg.networks.pruning import stage_keep_ratios
+from scdseg.networks.pruning import PRUNINGS, stage_keep_ratios
 from scdseg.networks.token_head import TokenHead, double
 from scdseg.networks.transformer import init_transformer_weights
 
@@ -29,7 +29,8 @@ class SharedFeatures(NamedTuple):
     """What windows have in common at every keep ratio."""
 
     tokens: Tensor  # (B, L + 1, C) as they reach the first pruning stage, CLS first
-    detail: Tensor  # (B, F, *img_size) what the decoder takes from the image itself
+    detail: Tensor  # what the decoder takes from the image itself: (B, F, *img_size), or at half the resolution
+    log_attention: Tensor | None  # (B, L) that CLS pays to the patch tokens, where pruning goes by it
 
 
 class SCDUNETR(nn.Module):
@@ -59,6 +60,10 @@ class SCDUNETR(nn.Module):
         stem: ``"linear"`` (the paper's) or ``"convolutional"`` patch embedding.
         drop_path_rate: stochastic depth of the encoder's last block.
         token_head: add the logits of a linear head on the completed tokens to the decoder's; not in the paper.
+        pruning: how tokens are chosen: ``"stp"``, or for comparison ``"stp_no_noise"`` (without Gumbel noise in
+            training), ``"cls_attention"`` or ``"random"``.
+        completion: how the token map is completed: ``"mta"``, or for comparison ``"mask_tokens"`` (the tokens kept to
+            the end, and one learned token elsewhere).
 
     Raises:
         ValueError: for arguments that do not fit together.
@@ -84,6 +89,8 @@ class SCDUNETR(nn.Module):
         stem: str = "linear",
         drop_path_rate: float = 0.0,
         token_head: bool = False,
+        pruning: str = "stp",
+        completion: str = "mta",
     ) -> None:
         super().__init__()
         window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
@@ -94,6 +101,10 @@ class SCDUNETR(nn.Module):
             raise ValueError(f"hidden_size must be a multiple of 4 for the score predictors, not {hidden_size}")
         if assembly_heads < 1 or assembly_size % assembly_heads:
             raise ValueError(f"assembly_size {assembly_size} is not divisible by {assembly_heads} heads")
+        if completion not in COMPLETIONS:
+            raise ValueError(f"completion must be one of {', '.join(COMPLETIONS)}, not {completion!r}")
+        if pruning not in PRUNINGS:
+            raise ValueError(f"pruning must be one of {', '.join(PRUNINGS)}, not {pruning!r}")
         stage_keep_ratios(keep_ratio, len(stages))
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
@@ -114,13 +125,25 @@ class SCDUNETR(nn.Module):
             "stem": stem,
             "drop_path_rate": drop_path_rate,
             "token_head": token_head,
+            "pruning": pruning,
+            "completion": completion,
         }
         self.img_size = window
         self.keep_ratio = keep_ratio
         embedding = PatchEmbedding(in_channels, window, patch_size, hidden_size, stem)
         self.grid = embedding.grid
-        self.encoder = SparseEncoder(embedding, hidden_size, mlp_dim, num_layers, num_heads, stages, drop_path_rate)
-        self.assembly = TokenAssembly(
+        self.encoder = SparseEncoder(
+            embedding,
+            hidden_size,
+            mlp_dim,
+            num_layers,
+            num_heads,
+            stages,
+            drop_path_rate,
+            pruning,
+            pruned_are_read=completion == "mta",
+        )
+        self.assembly = COMPLETIONS[completion](
             self.grid, hidden_size, assembly_size, assembly_layers, assembly_heads, len(stages) + 1
         )
         self.encoder.apply(init_transformer_weights)
@@ -143,13 +166,15 @@ class SCDUNETR(nn.Module):
 
     def share(self, x: Tensor) -> SharedFeatures:
         """The part of the work on windows (B, in_channels, *img_size) that is the same at every keep ratio."""
-        return SharedFeatures(self.encoder.embed(x), self.decoder.skip1(x))
+        embedded = self.encoder.embed(x)
+        return SharedFeatures(embedded.tokens, self.decoder.skip1(x), embedded.log_attention)
 
     def finish(
         self, shared: SharedFeatures, keep_ratio: float | Sequence[float] | None = None
     ) -> tuple[Tensor, TokenTrace]:
         """The rest of the work of ``forward_with_trace``; ``shared`` stays as it is, for other keep ratios."""
-        encoding = self.encoder.prune(shared.tokens, self._ratios(keep_ratio))
+        embedded = EmbeddedTokens(shared.tokens, shared.log_attention)
+        encoding = self.encoder.prune(embedded, self._ratios(keep_ratio))
         return self._decode(shared.detail, self.complete(encoding)), self._trace(encoding)
 
     def encode(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> SparseEncoding:

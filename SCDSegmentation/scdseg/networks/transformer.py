@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,13 +18,36 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.projection = nn.Linear(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) → (B, N, C)."""
+    def forward(self, x: Tensor, cls_attention: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, N, C) → (B, N, C); with ``cls_attention`` also what :func:`cls_log_attention` says of these tokens."""
         batch, count, width = x.shape
         qkv = self.qkv(x).view(batch, count, 3, self.num_heads, width // self.num_heads)
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(queries, keys, values)
-        return self.projection(mixed.transpose(1, 2).reshape(batch, count, width))
+        output: Tensor = self.projection(mixed.transpose(1, 2).reshape(batch, count, width))
+        return (output, cls_log_attention(queries, keys)) if cls_attention else output
+
+
+@torch.no_grad()
+def cls_log_attention(queries: Tensor, keys: Tensor) -> Tensor:
+    """Logarithm of the attention that the first token (CLS) pays to each of the others, averaged over the heads.
+
+    Fused attention does not tell its weights, and this takes one row of them. In at least single precision and without
+    gradient: it is there to order tokens.
+
+    Args:
+        queries: (B, heads, N, C / heads).
+        keys: (B, heads, N, C / heads).
+
+    Returns:
+        (B, N - 1).
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        dtype = torch.promote_types(queries.dtype, torch.float32)
+        heads, width = queries.shape[1], queries.shape[3]
+        row = queries[:, :, :1].to(dtype) @ keys.to(dtype).transpose(-2, -1) / math.sqrt(width)
+        # Summing logarithms keeps tokens apart whose attention is too small for a floating-point number.
+        return row.log_softmax(dim=-1).logsumexp(dim=1)[:, 0, 1:] - math.log(heads)
 
 
 class StochasticDepth(nn.Module):
@@ -56,9 +82,14 @@ class TransformerBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, mlp_dim), nn.GELU(), nn.Linear(mlp_dim, width))
         self.drop_path = StochasticDepth(drop_path_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, C) → (B, N, C)."""
-        x = x + self.drop_path(self.attention(self.attention_norm(x)))
+    def forward(self, x: Tensor, cls_attention: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, N, C) → (B, N, C); with ``cls_attention`` also (B, N - 1) what :func:`cls_log_attention` says."""
+        if not cls_attention:
+            return self._add_mlp(x + self.drop_path(self.attention(self.attention_norm(x))))
+        mixed, log_attention = self.attention(self.attention_norm(x), cls_attention=True)
+        return self._add_mlp(x + self.drop_path(mixed)), log_attention
+
+    def _add_mlp(self, x: Tensor) -> Tensor:
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from scdseg.networks.arguments import check_arguments, to_map
 from scdseg.networks.decoders import build_decoder
 from scdseg.networks.patch_embedding import PatchEmbedding
+from scdseg.networks.token_head import TokenHead, double
 from scdseg.networks.transformer import init_transformer_weights, transformer_blocks
 
 
@@ -35,6 +36,7 @@ class UNETR(nn.Module):
         decoder: str = "full",
         stem: str = "linear",
         drop_path_rate: float = 0.0,
+        token_head: bool = False,
     ) -> None:
         super().__init__()
         window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
@@ -51,6 +53,7 @@ class UNETR(nn.Module):
             "decoder": decoder,
             "stem": stem,
             "drop_path_rate": drop_path_rate,
+            "token_head": token_head,
         }
         self.img_size = window
         self.embedding = PatchEmbedding(in_channels, window, patch_size, hidden_size, stem)
@@ -59,16 +62,28 @@ class UNETR(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
         self.apply(init_transformer_weights)
         self.decoder = build_decoder(decoder, in_channels, out_channels, hidden_size, patch_size, feature_size)
+        self.token_head = TokenHead(hidden_size, out_channels, self.grid, patch_size) if token_head else None
         deepest = max(self.decoder.dense_skips, default=-1) + 1
         if num_layers < deepest:
             raise ValueError(f"this decoder reads block {deepest}; num_layers is {num_layers}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, out_channels, *img_size) of windows (B, in_channels, *img_size)."""
-        tokens = self.embedding(x)
-        skips = []
+        return self.decode(x, self.hidden_states(x))
+
+    def hidden_states(self, x: Tensor) -> list[Tensor]:
+        """Patch tokens of windows (B, in_channels, *img_size): those of the blocks that the decoder's skips read, then
+        the last ones, normed; each (B, L, C).
+        """
+        tokens, hidden = self.embedding(x), []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
             if index in self.decoder.dense_skips:
-                skips.append(to_map(tokens[:, 1:], self.grid))
-        return self.decoder(self.decoder.skip1(x), skips, to_map(self.norm(tokens)[:, 1:], self.grid))
+                hidden.append(tokens[:, 1:])
+        return [*hidden, self.norm(tokens)[:, 1:]]
+
+    def decode(self, x: Tensor, hidden: Sequence[Tensor]) -> Tensor:
+        """Logits (B, out_channels, *img_size) from the windows and their :meth:`hidden_states`."""
+        *skips, last = [to_map(tokens, self.grid) for tokens in hidden]
+        logits = self.decoder(self.decoder.skip1(x), skips, last)
+        return logits if self.token_head is None else logits + double(self.token_head(hidden[-1]))
