@@ -134,4 +134,4 @@ def tiny_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from scdseg.training.train import train
 
     recipe = load_recipe(tiny_recipe, {"validation.every_steps": "15"})
-    return train(recipe, tmp_path_factory.mktemp("runs") / "tiny", device="cpu")
+    return train(recipe, tmp_path_factory.mktemp("runs") / "tiny", devices="cpu")

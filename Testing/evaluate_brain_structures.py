@@ -24,9 +24,9 @@ from scdseg.evaluation import compare_label_maps, dice, evaluate
 from scdseg.evaluation.reference_data import AAL_TO_FREESURFER, fetch
 from scdseg.evaluation.variants import variants
 from scdseg.inference import Segmenter
-from scdseg.training.data import HeldOutScans, read_heads, whole_head_synthesiser
-from scdseg.training.label_maps import read_label_entries
+from scdseg.training.label_entries import read_label_entries
 from scdseg.training.recipe import RECIPES, load_recipe
+from scdseg.training.synthetic import HeldOutScans, read_heads, whole_head_synthesiser
 from scdseg.volumes import check_outputs, staged
 
 CSF = 24

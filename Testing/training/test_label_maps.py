@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from scdseg.errors import InputError
-from scdseg.training.data import read_heads
-from scdseg.training.label_maps import LabelScheme, load_label_maps, read_label_entries
+from scdseg.training.label_entries import read_label_entries
+from scdseg.training.label_maps import LabelScheme, load_label_maps
 from scdseg.training.recipe import load_recipe
+from scdseg.training.synthetic import read_heads
 
 ENTRIES: tuple[dict[str, Any], ...] = (
     {"value": 2, "mirror": 41},
@@ -109,12 +110,13 @@ ENTRY = {"value": 2, "name": "a", "color": [1, 2, 3], "category": CODE, "type": 
         (None, "cannot be read as a JSON list"),
         ("{", "cannot be read as a JSON list"),
         ('{"value": 2}', "not a list of labels"),
-        (json.dumps([{k: v for k, v in ENTRY.items() if k != "mirror"}]), "'mirror'"),
+        (json.dumps([{k: v for k, v in ENTRY.items() if k != "type"}]), "'type'"),
+        ("[]", "the list of labels is empty"),
         (json.dumps([ENTRY | {"color": [1, 2]}]), "not a list of labels"),
         (json.dumps([ENTRY, ENTRY]), "occurs twice"),
         (json.dumps([ENTRY | {"mirror": 41}]), "label 2 is the mirror of 41"),
     ],
-    ids=["missing", "no JSON", "no list", "no mirror", "no color", "twice", "one-sided"],
+    ids=["missing", "no JSON", "no list", "no type", "empty", "no color", "twice", "one-sided"],
 )
 def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "labels.json"

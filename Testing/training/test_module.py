@@ -17,12 +17,8 @@ from scdseg.training.recipe import load_recipe
 def make_module(recipe_file: Path, **optimisation: Any) -> SegmentationModule:
     torch.manual_seed(0)
     recipe = load_recipe(recipe_file)
-    return SegmentationModule(
-        {**recipe.network, "out_channels": 6},
-        replace(recipe.optimisation, **optimisation),
-        recipe.validation,
-        ["a", "b", "c", "d", "e"],
-    )
+    recipe = replace(recipe, optimisation=replace(recipe.optimisation, **optimisation))
+    return SegmentationModule(recipe, ["a", "b", "c", "d", "e"], 6)
 
 
 def make_batch() -> tuple[Tensor, Tensor]:
@@ -113,6 +109,5 @@ def test_the_token_loss_has_its_weight(tiny_recipe: Path) -> None:
 
 def test_token_steps_need_a_token_head(tiny_recipe: Path) -> None:
     recipe = load_recipe(tiny_recipe, {"network.token_head": "false", "optimisation.token_steps": "5"})
-    network = {**recipe.network, "out_channels": 4}
     with pytest.raises(ValueError, match="token_head: true"):
-        SegmentationModule(network, recipe.optimisation, recipe.validation, ["a", "b", "c"])
+        SegmentationModule(recipe, ["a", "b", "c"], 4)

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from scdseg.errors import InputError, ResourceError
-from scdseg.training.data import read_heads
 from scdseg.training.recipe import (
     RECIPES,
     OptimisationSettings,
@@ -20,6 +19,7 @@ from scdseg.training.recipe import (
     save_recipe,
 )
 from scdseg.training.synthesis import SynthesisSettings
+from scdseg.training.synthetic import read_heads
 
 
 def changed(recipe: Path, folder: Path, change: dict[str, Any]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,10 @@ import torch
 from scipy.ndimage import binary_erosion, map_coordinates
 from torch import Tensor
 
-from scdseg.training.data import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
 from scdseg.training.label_maps import LabelMap, LabelScheme
 from scdseg.training.recipe import load_recipe
 from scdseg.training.synthesis import ScanSynthesiser, SynthesisSettings
+from scdseg.training.synthetic import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
 
 MEANS = {0: 0.0, 2: 0.8, 17: 0.5, 24: 0.2, 25: 0.8, 41: 0.8, 53: 0.5, 516: 0.6}
 # No chance at all but the brightness of the whole scan.
@@ -237,15 +236,27 @@ def test_a_corner_of_the_head_does_not_stop_the_series(heads: tuple[LabelScheme,
     assert image[0, 8, 8, 8] > 0.5
 
 
-def test_a_series_of_scans_can_be_entered_anywhere(heads: tuple[LabelScheme, LabelMap]) -> None:
+def test_a_scan_depends_on_seed_and_number_alone(heads: tuple[LabelScheme, LabelMap]) -> None:
     scheme, head = heads
     synthesiser = ScanSynthesiser(scheme, (16, 16, 16), SPACING, SynthesisSettings())
-    series = [image for image, _ in islice(SyntheticScans([head], synthesiser, 7, curriculum=4), 4)]
-    entered = [image for image, _ in islice(SyntheticScans([head], synthesiser, 7, first=2, curriculum=4), 2)]
-    assert torch.equal(torch.stack(series[2:]), torch.stack(entered))
-    assert not torch.equal(series[0], series[1])
-    other = next(iter(SyntheticScans([head], synthesiser, 8, curriculum=4)))[0]
-    assert not torch.equal(series[0], other)
+    scans = SyntheticScans([head], synthesiser, 7, curriculum=4)
+    forward, backward = [scans.sample(n)[0] for n in range(4)], [scans.sample(n)[0] for n in (3, 2, 1, 0)]
+    assert torch.equal(torch.stack(forward), torch.stack(backward[::-1]))
+    assert not torch.equal(forward[0], forward[1])
+    assert not torch.equal(forward[0], SyntheticScans([head], synthesiser, 8, curriculum=4).sample(0)[0])
+
+
+def test_an_inverted_scan_has_bright_fluid_and_dark_white_matter(heads: tuple[LabelScheme, LabelMap]) -> None:
+    scheme, head = heads
+
+    def means(inverted: float) -> dict[int, float]:
+        synthesiser = ScanSynthesiser(scheme, (40, 48, 40), SPACING, replace(STILL, inverted=inverted))
+        image, labels = SyntheticScans([head], synthesiser, 3).sample(0)
+        return {channel: float(image[0][labels == channel].mean()) for channel in (1, 3)}
+
+    plain, turned = means(0.0), means(1.0)
+    assert plain[1] > plain[3]  # white matter above fluid
+    assert turned[1] < turned[3]
 
 
 def test_held_out_scans_are_fixed_and_hold_the_whole_brain(tiny_recipe: Path) -> None:

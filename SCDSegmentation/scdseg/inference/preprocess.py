@@ -43,16 +43,31 @@ def to_network_grid(array: np.ndarray, affine: np.ndarray, bundle: Bundle) -> Me
         InputError: the intensities have no contrast to normalise.
     """
     image = MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.from_numpy(affine))
-    image = Orientation(axcodes=bundle.orientation, labels=(("L", "R"), ("P", "A"), ("I", "S")))(image)
-    image = resample(image, bundle.spacing)
+    image = to_spacing(image, bundle.orientation, bundle.spacing)
     if bundle.crop_foreground:
         image = crop_foreground(image)
+    shape = padded_shape(image.shape[1:], bundle.network["img_size"], bundle.network["patch_size"])
+    return normalize_and_pad(image, bundle.intensity, bundle.channels, shape)
+
+
+def to_spacing(image: MetaTensor, orientation: str, spacing: Sequence[float]) -> MetaTensor:
+    """The image (C, X, Y, Z) with its axes along ``orientation`` and another spacing in mm."""
+    return resample(Orientation(axcodes=orientation, labels=(("L", "R"), ("P", "A"), ("I", "S")))(image), spacing)
+
+
+def normalize_and_pad(
+    image: MetaTensor, steps: Sequence[Intensity], names: Sequence[str], shape: Sequence[int]
+) -> MetaTensor:
+    """Intensity steps, then padding to ``shape`` with the image (C, X, Y, Z) in the middle.
+
+    Raises:
+        InputError: the intensities have no contrast to normalise.
+    """
     darkest = image.as_tensor().flatten(1).argmin(dim=1, keepdim=True)
-    image = normalize_intensity(image, bundle.intensity, bundle.channels)
+    image = normalize_intensity(image, steps, names)
     # Padding looks like background: it has the value that normalisation gave to each channel's darkest voxel.
     background = image.as_tensor().flatten(1).gather(1, darkest)[:, :, None, None]
-    shape = padded_shape(image.shape[1:], bundle.network["img_size"], bundle.network["patch_size"])
-    return SpatialPad(spatial_size=shape, method="symmetric")(image - background) + background
+    return SpatialPad(spatial_size=list(shape), method="symmetric")(image - background) + background
 
 
 def resample(image: MetaTensor, spacing: Sequence[float]) -> MetaTensor:

@@ -1,97 +1,133 @@
-"""Endless synthetic training scans, and fixed ones of the held-out heads."""
+"""What a recipe trains on, whatever it comes from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
 
-import torch
+import lightning.pytorch as pl
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from scdseg.errors import InputError
-from scdseg.training.label_maps import LabelMap, LabelScheme, load_label_maps, read_label_entries
+from scdseg.training.images import open_images
+from scdseg.training.label_entries import entry_channels, logit_channels, read_label_entries
 from scdseg.training.recipe import Recipe
+from scdseg.training.settings import ImageListSettings
 from scdseg.training.synthesis import ScanSynthesiser
+from scdseg.training.synthetic import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
 
 
-class SyntheticScans(IterableDataset[tuple[Tensor, Tensor]]):
-    """Scan after scan of random heads. Scan number n depends on the seed and n alone, so a resumed run goes on where it
-    stopped.
+class Samples(Protocol):
+    """Training samples by number: number n is the same whenever and wherever it is asked for."""
+
+    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+        """Image (C, *window) and target."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Endless training samples and held-out cases.
 
     Args:
-        heads: label maps to draw from.
-        synthesiser: makes the scans.
-        seed: of the whole series.
-        first: number of the first scan.
-        curriculum: scans over which the strength of the deformation grows from 0.3 to 1.
+        samples: by number.
+        held_out: whole volumes with their targets; may be empty.
+        names: of the labels in the order of their channels.
+    """
+
+    samples: Samples
+    held_out: Dataset[tuple[Tensor, Tensor]]
+    names: tuple[str, ...]
+
+
+def label_channels(recipe: Recipe) -> tuple[tuple[dict[str, Any], ...], int]:
+    """The recipe's labels and how many channels the logits have."""
+    entries = read_label_entries(recipe.directory / recipe.data.labels)
+    return entries, logit_channels(entries, recipe.optimisation.activation)
+
+
+def open_data(recipe: Recipe, window: Sequence[int], labelled: bool = True) -> TrainingData:
+    """Open and check a recipe's data.
+
+    Args:
+        recipe: with label maps or a list of images.
+        window: size of a sample in voxels.
+        labelled: whether targets are needed; pre-training does without.
+
+    Raises:
+        InputError: naming the file that cannot be used, and why.
+    """
+    entries, _ = label_channels(recipe)
+    channels = entry_channels(entries, recipe.optimisation.activation)
+    names = tuple(entry["name"] for _, entry in sorted(zip(channels, entries, strict=True), key=lambda pair: pair[0]))
+    if isinstance(recipe.data, ImageListSettings):
+        windows, held_out = open_images(recipe, entries, window, labelled)
+        return TrainingData(windows, held_out, names)
+    if recipe.optimisation.activation == "sigmoid":
+        raise InputError(f"{recipe.name}: label maps are trained on with loss dice_ce, not {recipe.optimisation.loss}")
+    scheme, heads, others = read_heads(recipe)
+    x, y, z = window
+    synthesiser = ScanSynthesiser(scheme, (x, y, z), recipe.data.spacing, recipe.synthesis)
+    curriculum = recipe.optimisation.curriculum_steps * recipe.optimisation.batch_size * recipe.optimisation.accumulate
+    whole = HeldOutScans(others, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
+    return TrainingData(SyntheticScans(heads, synthesiser, recipe.seed, curriculum), whole, names)
+
+
+class SampleStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Samples in the order of their numbers, batch after batch.
+
+    Sample ``position`` of batch ``b`` has the number ``(b · world_size + rank) · batch_size + position``: neither the
+    number of loading processes nor a resumed run changes what is drawn, and several devices draw what one with a
+    larger batch would.
+
+    Args:
+        samples: by number.
+        batch_size: samples of a batch of one device.
+        first_batch: the batch to begin with.
+        rank: number of this device.
+        world_size: devices that train together.
     """
 
     def __init__(
-        self, heads: list[LabelMap], synthesiser: ScanSynthesiser, seed: int, first: int = 0, curriculum: int = 0
+        self, samples: Samples, batch_size: int, first_batch: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.heads = heads
-        self.synthesiser = synthesiser
-        self.seed = seed
-        self.first = first
-        self.curriculum = curriculum
+        self.samples = samples
+        self.batch_size = batch_size
+        self.first_batch = first_batch
+        self.rank = rank
+        self.world_size = world_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = get_worker_info()
-        number = self.first + (worker.id if worker else 0)
-        while True:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-            head = self.heads[int(torch.randint(len(self.heads), (1,), generator=generator))]
-            strength = min(1.0, 0.3 + 0.7 * number / self.curriculum) if self.curriculum else 1.0
-            yield self.synthesiser(head, generator, strength)
-            number += worker.num_workers if worker else 1
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        for batch in count(self.first_batch + start, step):  # loaders take batches from their workers in turn
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            for position in range(self.batch_size):
+                yield self.samples.sample(first + position)
 
 
-class HeldOutScans(Dataset[tuple[Tensor, Tensor]]):
-    """A fixed number of synthetic scans of whole held-out heads."""
+class DataModule(pl.LightningDataModule):
+    """Hands a recipe's data to Lightning's trainer, from the step on that a resumed run has reached."""
 
-    def __init__(self, heads: list[LabelMap], synthesiser: ScanSynthesiser, scans: int, seed: int) -> None:
-        self.heads = heads
-        self.synthesiser = synthesiser
-        self.scans = scans
-        self.seed = seed
+    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
+        super().__init__()
+        self.data = data
+        self.recipe = recipe
 
-    def __len__(self) -> int:
-        return len(self.heads) * self.scans
+    def train_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
+        settings = self.recipe.optimisation
+        stream = SampleStream(
+            self.data.samples,
+            settings.batch_size,
+            self.trainer.global_step * settings.accumulate,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
+        return DataLoader(stream, batch_size=settings.batch_size, num_workers=self.recipe.data.workers)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if index >= len(self):
-            raise IndexError(index)
-        generator = torch.Generator().manual_seed(self.seed + index)
-        return self.synthesiser(self.heads[index // self.scans], generator)
-
-
-def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelMap]]:
-    """The recipe's label scheme, its training heads and its held-out heads.
-
-    Raises:
-        InputError: if there are no label maps or a held-out head is not among them.
-    """
-    root = recipe.root
-    files = sorted(root.glob(recipe.data.pattern))
-    if not files:
-        raise InputError(f"{root}: no label maps match {recipe.data.pattern!r}; set --data.root to their folder")
-    names = {file.name.split(".")[0] for file in files}
-    absent = sorted(set(recipe.data.validation) - names)
-    if absent:
-        raise InputError(f"{root}: held-out head {absent[0]!r} is not among the label maps")
-    if names <= set(recipe.data.validation):
-        raise InputError(f"{root}: every label map is held out; nothing is left to train on")
-    entries = read_label_entries(recipe.directory / recipe.data.labels)
-    scheme, heads = load_label_maps(files, entries, recipe.data.merge or {})
-    held_out = [head for head in heads if head.name in recipe.data.validation]
-    return scheme, [head for head in heads if head.name not in recipe.data.validation], held_out
-
-
-def whole_head_synthesiser(recipe: Recipe, scheme: LabelScheme) -> ScanSynthesiser:
-    """Synthesiser of scans for validation: a whole head in the middle, neither mirrored nor locally deformed."""
-    size = (224.0, 256.0, 224.0)
-    patch = int(recipe.network.get("patch_size", 8))
-    window = tuple(round(mm / s / patch) * patch for mm, s in zip(size, recipe.data.spacing, strict=True))
-    settings = replace(recipe.synthesis, mirror=0.0, offset=0.0, displacement=0.0, random_contrast=0.0, inverted=0.0)
-    return ScanSynthesiser(scheme, window, recipe.data.spacing, settings)  # type: ignore[arg-type]
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        # Every device validates all: sharded weights need every device in every forward pass.
+        return DataLoader(self.data.held_out, batch_size=1) if len(self.data.held_out) else []  # type: ignore[arg-type]

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from scdseg.bundle import Bundle, Intensity, write_bundle
-from scdseg.bundle.labels import label_from_json
 from scdseg.errors import InputError
 from scdseg.networks import SCDUNETR
-from scdseg.training.label_maps import read_label_entries
+from scdseg.training.build import build_network
+from scdseg.training.data import label_channels
+from scdseg.training.label_entries import bundle_labels
 from scdseg.training.recipe import load_recipe
 
 
@@ -36,18 +37,22 @@ def export(
         version: version of the model.
 
     Raises:
-        InputError: if the checkpoint cannot be read or does not belong to the recipe beside it.
+        InputError: if the checkpoint cannot be read, does not belong to the recipe beside it or is of the dense
+            baseline, which is no product.
         ModelError: if the folder exists.
     """
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
-    entries = read_label_entries(recipe.directory / recipe.data.labels)
-    network = SCDUNETR(**{**recipe.network, "out_channels": len(entries) + 1}).eval()
+    entries, channels = label_channels(recipe)
+    activation = recipe.optimisation.activation
     try:
+        network = build_network(recipe.network, channels).eval()
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "network."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
         raise InputError(f"{checkpoint}: is not a checkpoint of the recipe beside it ({error})") from error
+    if not isinstance(network, SCDUNETR):
+        raise InputError(f"{recipe.name}: network: the dense baseline is there to compare with; models are of kind scd")
     if isinstance(network.keep_ratio, Sequence):
         raise InputError(f"{recipe.name}: network: a model has one keep_ratio for all stages, not {network.keep_ratio}")
     return write_bundle(
@@ -56,8 +61,8 @@ def export(
         name=recipe.name,
         description=recipe.export.description,
         channels=recipe.export.channels,
-        labels=[label_from_json({**entry, "channel": number}) for number, entry in enumerate(entries, start=1)],
-        activation="softmax",
+        labels=bundle_labels(entries, activation),
+        activation=activation,
         orientation="RAS",
         spacing=recipe.data.spacing,
         intensity=[Intensity(**step) for step in recipe.export.intensity],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scdseg.bundle.labels import label_from_json
 from scdseg.errors import InputError
 
 
@@ -39,7 +37,7 @@ class LabelScheme:
     def targets(self, mirrored: bool = False) -> Tensor:
         """Tissue index → channel (T,) int64; ``mirrored`` swaps left and right, for a flipped head."""
         channel = {entry["value"]: number for number, entry in enumerate(self.entries, start=1)}
-        mirror = {entry["value"]: entry["mirror"] or entry["value"] for entry in self.entries}
+        mirror = {entry["value"]: entry.get("mirror") or entry["value"] for entry in self.entries}
         table = []
         for raw in self.tissues:
             value = self.merge.get(raw, raw)
@@ -52,7 +50,8 @@ class LabelScheme:
         Twins are labels that mirror each other and the raw values merged into such labels. Those are matched from the
         highest value down: FreeSurfer numbers sides alike, and structures of the midline, which have no twin, lower.
         """
-        left = {e["mirror"]: e["value"] for e in self.entries if e["mirror"] and e["mirror"] < e["value"]}
+        pairs = [(entry.get("mirror"), entry["value"]) for entry in self.entries]
+        left = {mirror: value for mirror, value in pairs if mirror and mirror < value}
         twin = {right: lower for lower, right in left.items()}
         for lower, right in left.items():
             ours, theirs = (
@@ -72,31 +71,6 @@ class LabelMap:
     tissues: Tensor
     spacing: Tensor
     centre: Tensor
-
-
-def read_label_entries(path: Path) -> tuple[dict[str, Any], ...]:
-    """The model's labels from a JSON list of entries (value, name, color, codes, mirror).
-
-    Raises:
-        InputError: if the file is no such list, a value occurs twice or two labels do not mirror each other.
-    """
-    try:
-        entries = tuple(json.loads(path.read_text(encoding="utf-8")))
-        for entry in entries:
-            label_from_json({**entry, "channel": 1})
-        mirror = {entry["value"]: entry["mirror"] for entry in entries}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a JSON list of labels ({error})") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: is not a list of labels with value, name, color, category, type and mirror ({error!r})"
-        ) from error
-    if len(mirror) != len(entries):
-        raise InputError(f"{path}: a label value occurs twice; every entry needs its own")
-    for value, other in mirror.items():
-        if other is not None and mirror.get(other) != value:
-            raise InputError(f"{path}: label {value} is the mirror of {other}, but {other} is not that of {value}")
-    return entries
 
 
 def load_label_maps(

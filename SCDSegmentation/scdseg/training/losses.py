@@ -1,8 +1,9 @@
-"""Losses for label maps with many classes."""
+"""Losses: for label maps with many classes, for nested regions, and for the token head."""
 
 from __future__ import annotations
 
 import torch
+from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,7 +14,14 @@ class DiceCrossEntropyLoss(nn.Module):
     Equal to MONAI's ``DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=False)`` over the
     labels present, but without the one-hot volumes: at 33 channels those take more time and memory than the decoder's
     last block.
+
+    Args:
+        squared: square what the Dice's denominator adds up, as the paper does (MONAI's ``squared_pred``).
     """
+
+    def __init__(self, squared: bool = False) -> None:
+        super().__init__()
+        self.squared = squared
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Logits (B, channels, X, Y, Z), target (B, X, Y, Z) int64 → scalar."""
@@ -24,11 +32,18 @@ class DiceCrossEntropyLoss(nn.Module):
         flat = target.reshape(-1)
         hit = probabilities.gather(1, target.unsqueeze(1)).reshape(-1)
         intersection = torch.zeros(channels, device=hit.device).scatter_add(0, flat, hit)
-        predicted = probabilities.sum(dim=(0, 2, 3, 4))
+        predicted = (probabilities.square() if self.squared else probabilities).sum(dim=(0, 2, 3, 4))
         present = torch.bincount(flat, minlength=channels).float()
         dice = (2 * intersection + 1e-5) / (predicted + present + 1e-5)
         labels = torch.nonzero(present[1:]).squeeze(1) + 1
         return cross_entropy + (1 - dice[labels].mean() if len(labels) else 0.0)
+
+
+def segmentation_loss(name: str, squared: bool) -> nn.Module:
+    """The loss that a recipe names: ``"dice_ce"`` on channel indices, ``"dice_sigmoid"`` on regions (B, K, X, Y, Z)."""
+    if name == "dice_ce":
+        return DiceCrossEntropyLoss(squared)
+    return DiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=0.0, batch=True)
 
 
 class TokenLoss(nn.Module):

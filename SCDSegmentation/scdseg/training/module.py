@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import lightning.pytorch as pl
 import torch
@@ -10,43 +11,50 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 
-from scdseg.networks import SCDUNETR
-from scdseg.training.losses import DiceCrossEntropyLoss, TokenLoss
-from scdseg.training.recipe import OptimisationSettings, ValidationSettings
+from scdseg.networks import SCDUNETR, UNETR
+from scdseg.training.build import build_network
+from scdseg.training.losses import TokenLoss, segmentation_loss
+from scdseg.training.optimiser import build_optimiser, rate_factor
+from scdseg.training.recipe import Recipe
 
 # A ladder instead of a continuum: every new token count costs the matrix libraries a set-up.
 KEEP_RATIOS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 
 
 class SegmentationModule(pl.LightningModule):
-    """Trains SCD-UNETR on (image, channel index) pairs.
+    """Trains a recipe's network on (image, target) pairs.
+
+    All that a step draws at random depends on the recipe's seed, the step and the device's rank, so that a resumed run
+    does what one that never stopped does.
 
     Args:
-        network: arguments of ``SCDUNETR``.
-        optimisation: the recipe's settings.
-        validation: the recipe's settings.
-        label_names: names of channels 1, 2, …
+        recipe: what to train.
+        names: of the labels in the order of their channels.
+        channels: channels of the logits.
+        devices: how many train together.
+
+    Raises:
+        ValueError: for arguments of the network that do not fit together, or a token head that cannot be trained.
     """
 
     overlap: Tensor
 
-    def __init__(
-        self,
-        network: dict[str, Any],
-        optimisation: OptimisationSettings,
-        validation: ValidationSettings,
-        label_names: list[str],
-    ) -> None:
+    def __init__(self, recipe: Recipe, names: Sequence[str], channels: int, devices: int = 1) -> None:
         super().__init__()
-        self.network = SCDUNETR(**network)
-        if optimisation.token_steps and self.network.token_head is None:
+        settings = recipe.optimisation
+        self.network: SCDUNETR | UNETR = build_network(recipe.network, channels)
+        if settings.token_steps and self.network.token_head is None:
             raise ValueError("token_steps train the token head alone; the network needs token_head: true")
-        self.optimisation = optimisation
-        self.validation = validation
-        self.label_names = label_names
-        self.loss = DiceCrossEntropyLoss()
+        if self.network.token_head is not None and settings.activation == "sigmoid":
+            raise ValueError("the token head learns exclusive labels (loss dice_ce); set token_head: false")
+        self.seed = recipe.seed
+        self.devices = devices
+        self.optimisation = settings
+        self.validation = recipe.validation
+        self.names = list(names)
+        self.loss = segmentation_loss(settings.loss, settings.squared_dice)
         self.token_loss = TokenLoss()
-        self.register_buffer("overlap", torch.zeros(3, len(label_names)), persistent=False)
+        self.register_buffer("overlap", torch.zeros(3, len(names), dtype=torch.int64), persistent=False)
 
     def keep_ratio(self, step: int) -> float:
         """Keep ratio of a step, drawn from a ladder whose lower end comes into reach with the curriculum."""
@@ -56,61 +64,62 @@ class SegmentationModule(pl.LightningModule):
         ladder = [ratio for ratio in KEEP_RATIOS if reach <= ratio <= high] or [high]
         return ladder[int(torch.randint(len(ladder), (1,), generator=torch.Generator().manual_seed(step)))]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         image, target = batch
-        tokens = self.network.complete(self.network.encode(image, self.keep_ratio(self.global_step)))
+        part = index % self.optimisation.accumulate
+        torch.manual_seed(((self.seed * 1_000_003 + self.global_step) * 1009 + part) * 8191 + self.global_rank)
+        network = self.network
+        states: list[Tensor] = []
+        if isinstance(network, UNETR):
+            states = network.hidden_states(image)
+            tokens = states[-1]
+        else:
+            tokens = network.complete(network.encode(image, self.keep_ratio(self.global_step)))
         token_loss = image.new_zeros(())
-        if self.network.token_head is not None:
-            token_loss = self.token_loss(self.network.token_head(tokens), target)
+        if network.token_head is not None:
+            token_loss = self.token_loss(network.token_head(tokens), target)
             self.log("train/token_loss", token_loss.detach())
         if self.global_step < self.optimisation.token_steps:
             return token_loss
-        loss = self.loss(self.network.decode(image, tokens), target)
+        logits = network.decode(image, states) if isinstance(network, UNETR) else network.decode(image, tokens)
+        loss = self.loss(logits, target)
         self.log("train/loss", loss.detach())
         return loss + self.optimisation.token_loss * token_loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         image, target = batch
+        dense = isinstance(self.network, UNETR)
+        predict = self.network if dense else partial(self.network, keep_ratio=self.validation.keep_ratio)
         logits = sliding_window_inference(
-            image,
-            self.network.img_size,
-            1,
-            lambda window: self.network(window, self.validation.keep_ratio),
-            overlap=self.validation.overlap,
-            mode="gaussian",
+            image, self.network.img_size, 1, predict, overlap=self.validation.overlap, mode="gaussian"
         )
-        predicted = logits.argmax(dim=1)
-        channels = len(self.label_names) + 1
-        both = torch.bincount(target[predicted == target], minlength=channels)
-        counts = torch.stack(
-            (
-                both,
-                torch.bincount(predicted.reshape(-1), minlength=channels),
-                torch.bincount(target.reshape(-1), minlength=channels),
-            )
-        )
-        self.overlap += counts[:, 1:].to(self.overlap)
+        assert isinstance(logits, Tensor)
+        self.overlap += overlap_counts(logits, target, self.optimisation.activation).to(self.overlap)
 
     def on_validation_epoch_end(self) -> None:
         hit, predicted, present = self.overlap
         dice = 2 * hit / (predicted + present)
-        for name, value in zip(self.label_names, dice.tolist(), strict=True):
+        for name, value in zip(self.names, dice.tolist(), strict=True):
             self.log(f"dice/{name}", value)
-        self.log("val/dice", dice.nanmean(), prog_bar=True)
+        self.log("val/dice", dice.nanmean().float(), prog_bar=True)
         self.overlap.zero_()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        s = self.optimisation
-        decayed = [p for p in self.parameters() if p.ndim > 1]
-        others = [p for p in self.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": s.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=s.learning_rate, betas=(0.9, 0.95))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self._rate)
+        settings = self.optimisation
+        rate = settings.learning_rate
+        if settings.learning_rate_batch:
+            rate *= settings.batch_size * settings.accumulate * self.devices / settings.learning_rate_batch
+        optimiser = build_optimiser(self.network, settings, rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_factor, settings=settings))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _rate(self, step: int) -> float:
-        """Warm-up, constant, linear cool-down: the constant part lets a run be prolonged after the fact."""
-        s = self.optimisation
-        warm = min(1.0, (step + 1) / max(1, s.warmup_steps))
-        remaining = max(0, s.steps - step) / max(1.0, s.cooldown * s.steps)
-        return warm * min(1.0, remaining)
+
+def overlap_counts(logits: Tensor, target: Tensor, activation: str) -> Tensor:
+    """Voxels in common, predicted and present (3, labels) of one batch: logits (B, K, X, Y, Z) against the target."""
+    if activation == "sigmoid":
+        predicted, present = logits > 0, target > 0.5
+        return torch.stack([mask.sum(dim=(0, 2, 3, 4)) for mask in (predicted & present, predicted, present)])
+    channels = logits.shape[1]
+    classes = logits.argmax(dim=1)
+    counts = [torch.bincount(x.reshape(-1), minlength=channels) for x in (target[classes == target], classes, target)]
+    return torch.stack(counts)[:, 1:]

@@ -10,66 +10,18 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from scdseg.errors import InputError
+from scdseg.training.settings import (
+    AugmentationSettings,
+    DataSettings,
+    ExportSettings,
+    ImageListSettings,
+    OptimisationSettings,
+    ValidationSettings,
+)
 from scdseg.training.synthesis import SynthesisSettings
 from scdseg.volumes import staged
 
 RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Where the label maps are and how they become training data; ``spacing`` in mm."""
-
-    root: str
-    labels: str
-    spacing: tuple[float, float, float]
-    pattern: str = "*.nii.gz"
-    validation: tuple[str, ...] = ()
-    workers: int = 1
-    merge: dict[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class OptimisationSettings:
-    """AdamW with warm-up, a constant rate and a linear cool-down; the recipe's comments say what each value does."""
-
-    steps: int
-    learning_rate: float
-    batch_size: int = 1
-    weight_decay: float = 0.05
-    warmup_steps: int = 200
-    cooldown: float = 0.3
-    gradient_clip: float = 1.0
-    keep_ratio: tuple[float, float] = (0.1, 1.0)
-    curriculum_steps: int = 0
-    token_loss: float = 1.0
-    token_steps: int = 0
-    precision: str = "32-true"
-
-
-@dataclass(frozen=True)
-class ValidationSettings:
-    """How often and how the held-out heads are segmented."""
-
-    every_steps: int = 500
-    scans: int = 1
-    keep_ratio: float = 0.25
-    overlap: float = 0.25
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What the bundle says about the model beyond its weights."""
-
-    description: str
-    channels: tuple[str, ...]
-    intensity: tuple[dict[str, Any], ...]
-    overlap: float = 0.5
-    keep_ratio_range: tuple[float, float] = (0.1, 1.0)
-    crop_foreground: bool = False
-    modality: str = "MR"
-    authors: str = "not stated"
-    copyright: str = "not stated"
 
 
 @dataclass(frozen=True)
@@ -79,23 +31,31 @@ class Recipe:
     name: str
     seed: int
     network: dict[str, Any]
-    data: DataSettings
+    data: DataSettings | ImageListSettings
     synthesis: SynthesisSettings
+    augmentation: AugmentationSettings
     optimisation: OptimisationSettings
     validation: ValidationSettings
     export: ExportSettings
     directory: Path
+    start: str = ""
 
     @property
     def root(self) -> Path:
-        """Folder of the label maps."""
+        """Folder of the data."""
         return self.directory / Path(self.data.root).expanduser()
+
+    @property
+    def start_path(self) -> Path | None:
+        """Weights to start from, if any."""
+        return self.directory / Path(self.start).expanduser() if self.start else None
 
 
 def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
     """Read a recipe file, or a shipped one by its name; ``overrides`` maps dotted keys (``data.root``) to YAML values.
 
-    A relative ``data.root`` in the file starts from the file's folder, one in ``overrides`` from the working folder.
+    A relative ``data.root`` or ``start`` in the file starts from the file's folder, one in ``overrides`` from the
+    working folder.
 
     Raises:
         InputError: for a file that is not there or not a recipe, and for unknown or missing keys, which it names.
@@ -114,7 +74,7 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
-        if key == "data.root" and isinstance(value, str):
+        if key in ("data.root", "start") and isinstance(value, str) and value:
             value = str(Path(value).expanduser().absolute())
         _override(content, key, value, file)
     content["directory"] = file.resolve().parent
@@ -123,9 +83,11 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
 
 def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
     """A recipe from nested mappings, as read from YAML; ``origin`` names them in errors."""
+    data = content.get("data")
     sections = {
-        "data": DataSettings,
+        "data": ImageListSettings if isinstance(data, dict) and "list" in data else DataSettings,
         "synthesis": SynthesisSettings,
+        "augmentation": AugmentationSettings,
         "optimisation": OptimisationSettings,
         "validation": ValidationSettings,
         "export": ExportSettings,
@@ -145,6 +107,7 @@ def save_recipe(recipe: Recipe, directory: Path) -> None:
     content = {key: value for key, value in asdict(recipe).items() if key != "directory"}
     content["data"]["labels"] = "labels.json"
     content["data"]["root"] = str(recipe.root.absolute())  # the run's folder is another one
+    content["start"] = str(recipe.start_path.absolute()) if recipe.start_path else ""
     texts = {
         directory / "labels.json": (recipe.directory / recipe.data.labels).read_text(encoding="utf-8"),
         directory / "recipe.yaml": yaml.safe_dump(_lists(content), sort_keys=False),
@@ -175,7 +138,11 @@ def _build(kind: type[T], values: Any, where: str) -> T:
     if missing:
         raise InputError(f"{where}: {missing[0]!r} is missing")
     types = get_type_hints(kind)
-    return kind(**{name: _convert(value, types[name], f"{where}: {name!r}") for name, value in values.items()})
+    converted = {name: _convert(value, types[name], f"{where}: {name!r}") for name, value in values.items()}
+    try:
+        return kind(**converted)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

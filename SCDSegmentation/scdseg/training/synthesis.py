@@ -116,7 +116,7 @@ class ScanSynthesiser:
         uniform = torch.rand(count, generator=generator)
         means = self.prior[:, 0] + self.prior[:, 1] * torch.randn(count, generator=generator)
         use_random = self.unlisted | self._chance(s.random_contrast, generator)
-        if self._chance(s.inverted, generator):
+        if s.inverted and self._chance(s.inverted, generator):
             means = 1 - means
             use_random = use_random | ~(self.brain | self.fluid)
         means = torch.where(use_random, uniform, means).clamp(min=0.0)[self.twins]

@@ -9,68 +9,84 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
 
 from scdseg.errors import Cancelled, InputError
-from scdseg.training.data import HeldOutScans, SyntheticScans, read_heads, whole_head_synthesiser
+from scdseg.training.data import DataModule, TrainingData, label_channels, open_data
+from scdseg.training.devices import Devices
+from scdseg.training.memory import check_memory
 from scdseg.training.module import SegmentationModule
 from scdseg.training.recipe import Recipe, save_recipe
-from scdseg.training.synthesis import ScanSynthesiser
 
 
-def train(recipe: Recipe, output: Path, resume: bool = False, device: str = "auto") -> Path:
+def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices | str = "auto") -> Path:
     """Run a recipe and return its last checkpoint.
 
     Args:
         recipe: what to train.
         output: folder for checkpoints (``last.ckpt``), CSV and TensorBoard logs.
         resume: go on from ``last.ckpt`` in ``output``.
-        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+        devices: what to train on; one of ``"auto"``, ``"cuda"``, ``"mps"`` and ``"cpu"`` means one such device.
 
     Raises:
         Cancelled: on Ctrl-C, with the last step in the checkpoint.
-        InputError: for label maps, windows or checkpoints that cannot be used, before training starts.
+        InputError: for data, windows or checkpoints that cannot be used, before training starts.
     """
+    devices = Devices(devices) if isinstance(devices, str) else devices
     last = output / "last.ckpt"
     if resume and not last.is_file():
         raise InputError(f"{last}: there is no checkpoint to resume from; start without --resume")
     if last.is_file() and not resume:
         raise InputError(f"{last}: the folder holds a run already; add --resume or choose another --output")
     pl.seed_everything(recipe.seed)
-    scheme, heads, held_out = read_heads(recipe)
+    module, step, data = prepare(recipe, last if resume else None, devices.count)
+    validate = len(data.held_out) > 0  # type: ignore[arg-type]
     try:
-        module = SegmentationModule(
-            {**recipe.network, "out_channels": scheme.channels},
-            recipe.optimisation,
-            recipe.validation,
-            [entry["name"] for entry in scheme.entries],
+        trainer = _trainer(recipe, output, devices, step, validate)
+        check_memory(
+            module.network,
+            recipe.optimisation.batch_size,
+            recipe.optimisation.keep_ratio[1],
+            "32" not in recipe.optimisation.precision,
+            trainer.strategy.root_device,
         )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{recipe.name}: network: {error}") from error
-    batch = recipe.optimisation.batch_size
-    step = _steps_done(last, module) if resume else 0
-    synthesiser = ScanSynthesiser(scheme, module.network.img_size, recipe.data.spacing, recipe.synthesis)
-    scans = SyntheticScans(heads, synthesiser, recipe.seed, step * batch, recipe.optimisation.curriculum_steps * batch)
-    whole = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
-    try:
-        trainer = _trainer(recipe, output, device, step, validate=bool(held_out))
     except (MisconfigurationException, ValueError) as error:
-        raise InputError(f"{recipe.name}: cannot be trained on {device!r}: {error}") from error
-    output.mkdir(parents=True, exist_ok=True)
-    save_recipe(recipe, output)
+        raise InputError(f"{recipe.name}: cannot be trained on {devices.accelerator!r}: {error}") from error
+    if trainer.is_global_zero:
+        output.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, output)
     try:
-        trainer.fit(
-            module,
-            DataLoader(scans, batch_size=batch, num_workers=recipe.data.workers),
-            DataLoader(whole, batch_size=1) if held_out else None,
-            ckpt_path=last if resume else None,
-            weights_only=True,
-        )
+        trainer.fit(module, DataModule(data, recipe), ckpt_path=last if resume else None, weights_only=True)
     except SystemExit as exit_request:  # Lightning's answer to Ctrl-C
         trainer.save_checkpoint(last)
         raise Cancelled("cancelled: the last step is kept; go on with --resume") from exit_request
     trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
     return last
+
+
+def prepare(recipe: Recipe, checkpoint: Path | None, devices: int = 1) -> tuple[SegmentationModule, int, TrainingData]:
+    """Module, steps done and data of a run; everything of the recipe is checked on the way.
+
+    Args:
+        recipe: what to train.
+        checkpoint: of the run to go on with; its weights are loaded by the trainer.
+        devices: how many train together.
+
+    Raises:
+        InputError: naming what does not fit.
+    """
+    entries, channels = label_channels(recipe)
+    try:
+        module = SegmentationModule(recipe, [entry["name"] for entry in entries], channels, devices)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{recipe.name}: network: {error}") from error
+    step = _steps_done(checkpoint, module) if checkpoint else 0
+    if recipe.start_path and not checkpoint:
+        from scdseg.training.start import load_start
+
+        print(load_start(module.network, recipe.start_path))
+    data = open_data(recipe, module.network.img_size)
+    module.names = list(data.names)
+    return module, step, data
 
 
 def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
@@ -83,15 +99,19 @@ def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
         raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({error})") from error
 
 
-def _trainer(recipe: Recipe, output: Path, device: str, step: int, validate: bool) -> pl.Trainer:
-    every = recipe.validation.every_steps
+def _trainer(recipe: Recipe, output: Path, devices: Devices, step: int, validate: bool) -> pl.Trainer:
+    settings, every = recipe.optimisation, recipe.validation.every_steps
     return pl.Trainer(
-        accelerator=device,
-        devices=1,
-        max_steps=recipe.optimisation.steps,
-        precision=recipe.optimisation.precision,  # type: ignore[arg-type]
-        gradient_clip_val=recipe.optimisation.gradient_clip,
-        val_check_interval=every if validate else None,
+        accelerator=devices.accelerator,
+        devices=devices.per_node,
+        num_nodes=devices.nodes,
+        strategy=devices.lightning_strategy(),
+        use_distributed_sampler=False,  # samples are numbered by rank
+        max_steps=settings.steps,
+        precision=settings.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=settings.gradient_clip or None,
+        val_check_interval=every * settings.accumulate if validate else None,
         check_val_every_n_epoch=None if validate else 1,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
