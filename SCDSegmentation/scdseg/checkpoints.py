@@ -128,7 +128,7 @@ def from_official(
     }
     try:
         with torch.device("meta"):
-            names = {_official_name(name): tensor for name, tensor in SCDUNETR(**arguments).state_dict().items()}
+            names = {official_name(name): tensor for name, tensor in SCDUNETR(**arguments).state_dict().items()}
         weights = {name: tensor for name, tensor in state.items() if name not in _CONSTANTS}
         problems = mismatches({name: tuple(tensor.shape) for name, tensor in weights.items()}, names)
         if problems:
@@ -137,7 +137,7 @@ def from_official(
     except ValueError as error:
         raise ModelError(f"the checkpoint cannot be used with these arguments: {error}") from error
     _check_positions(state, network)
-    network.load_state_dict({name: weights[_official_name(name)] for name in network.state_dict()})
+    network.load_state_dict({name: weights[official_name(name)] for name in network.state_dict()})
     return network.eval()
 
 
@@ -190,7 +190,8 @@ def _count(state: Mapping[str, Tensor], prefix: str) -> int:
     return len({match[1] for match in map(pattern.match, state) if match})
 
 
-def _official_name(name: str) -> str:
+def official_name(name: str) -> str:
+    """The authors' name of a parameter of ``SCDUNETR``."""
     for pattern, replacement in _RENAMES:
         name = pattern.sub(replacement, name)
     return name

@@ -89,7 +89,7 @@ def load_start(network: SCDUNETR | UNETR, path: Path) -> StartReport:
 
 def _check_sizes(source: StartWeights, network: SCDUNETR | UNETR, path: Path) -> None:
     """Refuse a ViT whose blocks are others than the network's; nothing has been loaded yet."""
-    found = _sizes(source.weights)
+    found = _sizes(source.weights, path)
     if source.num_heads is not None:
         found["num_heads"] = source.num_heads
     for key, value in found.items():
@@ -100,13 +100,12 @@ def _check_sizes(source: StartWeights, network: SCDUNETR | UNETR, path: Path) ->
             )
 
 
-def _sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+def _sizes(weights: Mapping[str, Tensor], path: Path) -> dict[str, int]:
+    attention, mlp = weights["blocks.0.attention.qkv.weight"], weights.get("blocks.0.mlp.0.weight")
+    if attention.ndim != 2 or mlp is None or mlp.ndim != 2:
+        raise InputError(f"{path}: its vision transformer is of another kind; start from other weights")
     numbers = [int(match[1]) for match in map(re.compile(r"blocks\.(\d+)\.").match, weights) if match]
-    return {
-        "hidden_size": weights["blocks.0.attention.qkv.weight"].shape[1],
-        "num_layers": max(numbers) + 1,
-        "mlp_dim": weights["blocks.0.mlp.0.weight"].shape[0],
-    }
+    return {"hidden_size": attention.shape[1], "num_layers": max(numbers) + 1, "mlp_dim": mlp.shape[0]}
 
 
 def _adapted(
@@ -149,8 +148,9 @@ def _resized_positions(
 
 
 def _as_convolution(linear: Tensor, target: Tensor) -> Tensor:
-    """MONAI's ``perceptron`` patch embedding (C, p · p · p · channels) as the convolution (C, channels, p, p, p) that it
-    is, where it has the target's patch size and its number of channels or one.
+    """MONAI's ``perceptron`` patch embedding (C, p · p · p · channels) as a convolution (C, channels, p, p, p).
+
+    Only where it has the target's patch size and its number of channels, or one; else it comes back as it is.
     """
     if target.ndim != 5:
         return linear
