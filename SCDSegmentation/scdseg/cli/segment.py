@@ -37,6 +37,13 @@ def add_parser(subparsers: Any) -> None:
         help="write how each token ranked at each stage, 0…1; NaN where it was pruned before",
     )
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
+    add_run_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
+    parser.set_defaults(run=run)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Register how a model runs, for every command that segments at one keep ratio."""
     parser.add_argument(
         "--keep-ratio",
         type=float,
@@ -53,8 +60,6 @@ def add_parser(subparsers: Any) -> None:
         default="auto",
         help="number format of the network (default: auto)",
     )
-    parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from scdseg.volumes.output import check_outputs, discard_staged, staged
-from scdseg.volumes.read import read_header, read_volume
+from scdseg.volumes.read import READABLE_EXTENSIONS, read_header, read_volume
 from scdseg.volumes.volume import Volume, VolumeHeader, require_same_grid
 from scdseg.volumes.write import VOLUME_EXTENSIONS, write_volume
 
 __all__ = [
+    "READABLE_EXTENSIONS",
     "VOLUME_EXTENSIONS",
     "Volume",
     "VolumeHeader",

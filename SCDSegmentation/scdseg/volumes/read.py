@@ -13,6 +13,7 @@ from scdseg.volumes.volume import Volume, VolumeHeader
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+READABLE_EXTENSIONS = (*_NIFTI, *_ITK)
 
 
 def read_header(path: str | Path) -> VolumeHeader:
@@ -37,7 +38,7 @@ def read_header(path: str | Path) -> VolumeHeader:
     if name.endswith(_ITK):
         return read_itk_header(path)
     raise InputError(
-        f"{path} is of no kind that is read: give {', '.join((*_NIFTI, *_ITK))} or the folder of a DICOM series"
+        f"{path} is of no kind that is read: give {', '.join(READABLE_EXTENSIONS)} or the folder of a DICOM series"
     )
 
 

@@ -1,0 +1,194 @@
+"""A model on many volumes: every case complete or not at all, what is done is skipped, an error stops no other case."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from scdseg.bundle import Bundle, find_bundle
+from scdseg.errors import InputError, ResourceError
+from scdseg.inference.arguments import check_keep_ratio, check_overlap
+from scdseg.inference.cohort_cases import Case, find_cases
+from scdseg.inference.cohort_result import MAPS, CohortSettings, Outcome, earlier_report, model_sha256, segment_case
+from scdseg.inference.cohort_table import write_table
+from scdseg.inference.device import resolve_device, resolve_precision
+from scdseg.inference.segmenter import Progress, Segmenter
+from scdseg.volumes import check_outputs
+
+TABLE = "summary.csv"
+
+
+def segment_all(
+    source: str | Path,
+    model: str | Path,
+    output: str | Path,
+    *,
+    keep_ratio: float | None = None,
+    device: str = "auto",
+    overlap: float | None = None,
+    precision: str = "auto",
+    maps: Sequence[str] = (),
+    ray: str | None = None,
+    cpus_per_worker: int = 4,
+    progress: Progress | None = None,
+    log: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Segment all cases of a folder or a list.
+
+    Everything is checked before work starts. Each case gets a folder of its own with ``labels.nii.gz``, the maps that
+    are asked for, and ``report.json``; ``summary.csv`` is written anew after each.
+
+    Args:
+        source: folder with NIfTI, NRRD and MetaImage files and DICOM series, or list of cases (docs/cohort.md).
+        model: name of a model, or the folder of a bundle.
+        output: folder of results; made if it is not there.
+        keep_ratio: share of tokens kept at each pruning stage, in (0, 1]; None: the model's own.
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+        overlap: share of a window that the next one covers again, 0…0.9; None: the model's own.
+        precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        maps: of ``"importance"``, ``"survival"``, ``"stage"``, ``"scores"``, what to write beside the labels.
+        ray: address of a Ray cluster whose workers share the cases; ``"local"`` starts one on this machine.
+        cpus_per_worker: CPUs of the cluster that one worker gets.
+        progress: called with step, done, total and seconds left (None while unknown).
+        log: called with a line for each case that ends, and for what a user should know.
+
+    Returns:
+        What became of each case, in order.
+
+    Raises:
+        ScdsegError: nothing was segmented for want of a sound model, input, output folder or device; or no worker is
+            left; or the summary cannot be written.
+    """
+    tell = log or (lambda line: None)
+    bundle = find_bundle(model)
+    settings = _settings(bundle, model, Path(output), keep_ratio, overlap, precision, maps)
+    if cpus_per_worker < 1:
+        raise InputError(f"{cpus_per_worker} CPUs per worker are too few: give at least 1")
+    if ray is None:
+        resolve_precision(precision, resolve_device(device))
+    else:
+        try:
+            from scdseg.inference.cohort_ray import segment_with_ray
+        except ModuleNotFoundError as error:
+            raise InputError(f"a Ray cluster needs the package {error.name!r}: pip install 'scdseg[ray]'") from error
+    cases = find_cases(Path(source), bundle, Path(output), _step(progress, "check"))
+    outcomes, waiting = _judge(cases, settings, tell)
+    work: Iterator[Outcome]
+    if ray is None:
+        work = _segment_here(waiting, Segmenter(bundle, device, precision), settings, progress) if waiting else iter(())
+    else:
+        work = segment_with_ray(ray, waiting, settings, device, cpus_per_worker, progress, tell)
+    table = _make_output(settings.output)
+
+    def write() -> list[Outcome]:
+        ended = [outcomes[case.name] for case in cases if case.name in outcomes]
+        write_table(table, ended, bundle.labels)
+        return ended
+
+    write()
+    for outcome in work:
+        outcomes[outcome.case] = outcome
+        tell(_describe(outcome))
+        try:
+            write()
+        except ResourceError as error:
+            # Somebody looks at it with a program that locks it: no reason to stop before the end.
+            tell(f"{error}; it is tried again after the next case")
+    return write()
+
+
+def _judge(
+    cases: Sequence[Case], settings: CohortSettings, tell: Callable[[str], None]
+) -> tuple[dict[str, Outcome], list[Case]]:
+    """What is known of cases before work starts, and those that are to be segmented."""
+    outcomes: dict[str, Outcome] = {}
+    waiting = []
+    for case in cases:
+        report, reason = earlier_report(case, settings)
+        if case.problem:
+            outcomes[case.name] = Outcome(case.name, "failed", case.problem)
+            tell(_describe(outcomes[case.name]))
+        elif report is not None:
+            outcomes[case.name] = Outcome(case.name, "skipped", report=report)
+        else:
+            waiting.append(case)
+            if reason:
+                tell(f"{case.name}: will be segmented again: {reason}")
+    tell(f"{len(cases)} cases, {len(cases) - len(outcomes)} to segment")
+    return outcomes, waiting
+
+
+def _settings(
+    bundle: Bundle,
+    model: str | Path,
+    output: Path,
+    keep_ratio: float | None,
+    overlap: float | None,
+    precision: str,
+    maps: Sequence[str],
+) -> CohortSettings:
+    ratio = bundle.keep_ratio if keep_ratio is None else keep_ratio
+    check_keep_ratio(ratio, bundle)
+    share = check_overlap(bundle.overlap if overlap is None else overlap)
+    unknown = [name for name in maps if name not in MAPS]
+    if unknown:
+        raise InputError(f"there is no map {unknown[0]!r}: choose from {', '.join(MAPS)}")
+    # A name may stand for another folder on another machine of a cluster; a path has to be the same there.
+    named = bundle.path != Path(model).absolute()
+    return CohortSettings(
+        model=str(model) if named else str(bundle.path),
+        model_sha256=model_sha256(bundle),
+        keep_ratio=float(ratio),
+        overlap=share,
+        precision=precision,
+        maps=tuple(name for name in MAPS if name in maps),
+        output=output.absolute(),
+    )
+
+
+def _make_output(folder: Path) -> Path:
+    """Make the output folder, and name the summary in it."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise InputError(f"output folder {folder} cannot be made: create {folder.parent} first") from error
+    except OSError as error:
+        raise InputError(f"output folder {folder} cannot be made ({error.strerror}): choose another place") from error
+    check_outputs([(folder / TABLE, (".csv",))], [])
+    return folder / TABLE
+
+
+def _segment_here(
+    cases: Sequence[Case], segmenter: Segmenter, settings: CohortSettings, progress: Progress | None
+) -> Iterator[Outcome]:
+    """Segment case by case in this process."""
+    began = time.perf_counter()
+    for number, case in enumerate(cases):
+        others = len(cases) - number - 1
+        per_case = (time.perf_counter() - began) / number if number else None
+        show = None if progress is None else _of_all(progress, f"{number + 1}/{len(cases)}", others, per_case)
+        yield segment_case(segmenter, case, settings, show)
+
+
+def _of_all(progress: Progress, place: str, others: int, seconds_per_case: float | None) -> Progress:
+    """Tell the progress of one case as that of a cohort, of which ``others`` cases follow."""
+
+    def show(step: str, done: int, total: int, seconds_left: float | None) -> None:
+        if others and seconds_per_case is None:
+            seconds_left = None
+        if seconds_left is not None:
+            seconds_left += others * (seconds_per_case or 0.0)
+        progress(f"{place} {step}", done, total, seconds_left)
+
+    return show
+
+
+def _step(progress: Progress | None, step: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(step, done, total, None)
+
+
+def _describe(outcome: Outcome) -> str:
+    if outcome.status == "failed":
+        return f"{outcome.case}: failed: {outcome.error}"
+    return f"{outcome.case}: {outcome.status}, {outcome.report['seconds']['total']:.1f} s"
