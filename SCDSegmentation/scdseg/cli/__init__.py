@@ -12,7 +12,7 @@ from importlib import import_module
 from scdseg import __version__
 from scdseg.errors import Cancelled, ScdsegError
 
-_COMMANDS = ("segment", "sweep", "models", "import_checkpoint", "train", "export", "evaluate", "demo")
+_COMMANDS = ("segment", "segment_all", "sweep", "models", "import_checkpoint", "train", "export", "evaluate", "demo")
 _EXIT_INTERNAL = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_CANCELLED = 130
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None: the process's own.
 
     Returns:
-        Exit code: 0, 1 for an error of the program, 2 for one of the input or the machine, 130 if cancelled.
+        Exit code: 0, 1 for an error of the program or in one of many cases, 2 for one of the input or the machine,
+        130 if cancelled.
     """
     parser = build_parser()
     args, rest = parser.parse_known_args(arguments)
