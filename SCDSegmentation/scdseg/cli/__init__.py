@@ -12,7 +12,18 @@ from importlib import import_module
 from scdseg import __version__
 from scdseg.errors import Cancelled, ScdsegError
 
-_COMMANDS = ("segment", "segment_all", "sweep", "models", "import_checkpoint", "train", "export", "evaluate", "demo")
+_COMMANDS = (
+    "segment",
+    "segment_all",
+    "sweep",
+    "models",
+    "import_checkpoint",
+    "pretrain",
+    "train",
+    "export",
+    "evaluate",
+    "demo",
+)
 _EXIT_INTERNAL = 1
 _EXIT_BAD_INPUT = 2
 _EXIT_CANCELLED = 130

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from scdseg.networks import SCDUNETR, UNETR
+from scdseg.networks.masked_autoencoder import MaskedAutoencoder
 from scdseg.training.settings import OptimisationSettings
 
 _BLOCK = re.compile(r"(?:encoder\.)?blocks\.(\d+)\.")
 _EMBEDDING = re.compile(r"(?:encoder\.)?embedding\.")
 
 
-def build_optimiser(network: SCDUNETR | UNETR, settings: OptimisationSettings, rate: float) -> torch.optim.AdamW:
+def build_optimiser(
+    network: SCDUNETR | UNETR | MaskedAutoencoder, settings: OptimisationSettings, rate: float
+) -> torch.optim.AdamW:
     """AdamW over a network's weights; biases and norms are not decayed.
 
     With ``layer_decay`` d, block i of N learns with d^(N − i) of the rate and the embedding with d^(N + 1), as is usual

@@ -16,6 +16,7 @@ from scdseg.training.settings import (
     ExportSettings,
     ImageListSettings,
     OptimisationSettings,
+    PretrainingSettings,
     ValidationSettings,
 )
 from scdseg.training.synthesis import SynthesisSettings
@@ -35,6 +36,7 @@ class Recipe:
     synthesis: SynthesisSettings
     augmentation: AugmentationSettings
     optimisation: OptimisationSettings
+    pretraining: PretrainingSettings
     validation: ValidationSettings
     export: ExportSettings
     directory: Path
@@ -89,6 +91,7 @@ def recipe_from_dict(content: dict[str, Any], origin: str) -> Recipe:
         "synthesis": SynthesisSettings,
         "augmentation": AugmentationSettings,
         "optimisation": OptimisationSettings,
+        "pretraining": PretrainingSettings,
         "validation": ValidationSettings,
         "export": ExportSettings,
     }

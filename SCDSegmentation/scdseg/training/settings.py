@@ -103,6 +103,32 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True)
+class PretrainingSettings:
+    """Masked-autoencoder pre-training: AdamW with warm-up and cosine, and how much is masked.
+
+    ``learning_rate_batch`` is as in :class:`OptimisationSettings`, whose precision this has, too. ``decoder_width`` 0
+    is about half of the encoder's.
+    """
+
+    steps: int = 20000
+    learning_rate: float = 3e-4
+    learning_rate_batch: int = 0
+    batch_size: int = 4
+    weight_decay: float = 0.05
+    warmup_steps: int = 1000
+    mask_ratio: float = 0.75
+    decoder_width: int = 0
+    decoder_layers: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "decoder_layers"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key!r} should be at least 1, not {getattr(self, key)}")
+        if not 0 < self.mask_ratio < 1:
+            raise ValueError(f"'mask_ratio' should be a number between 0 and 1, not {self.mask_ratio}")
+
+
+@dataclass(frozen=True)
 class ValidationSettings:
     """How often and how the held-out cases are segmented; ``scans`` is how many are synthesised of each label map."""
 

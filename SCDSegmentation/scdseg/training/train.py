@@ -32,16 +32,12 @@ def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices |
         InputError: for data, windows or checkpoints that cannot be used, before training starts.
     """
     devices = Devices(devices) if isinstance(devices, str) else devices
-    last = output / "last.ckpt"
-    if resume and not last.is_file():
-        raise InputError(f"{last}: there is no checkpoint to resume from; start without --resume")
-    if last.is_file() and not resume:
-        raise InputError(f"{last}: the folder holds a run already; add --resume or choose another --output")
+    last = check_output(output, resume)
     pl.seed_everything(recipe.seed)
     module, step, data = prepare(recipe, last if resume else None, devices.count)
     validate = len(data.held_out) > 0  # type: ignore[arg-type]
     try:
-        trainer = _trainer(recipe, output, devices, step, validate)
+        trainer = build_trainer(recipe, output, devices, step, validate)
         check_memory(
             module.network,
             recipe.optimisation.batch_size,
@@ -54,13 +50,36 @@ def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices |
     if trainer.is_global_zero:
         output.mkdir(parents=True, exist_ok=True)
         save_recipe(recipe, output)
+    fit(trainer, module, DataModule(data, recipe), last, resume)
+    return last
+
+
+def check_output(output: Path, resume: bool) -> Path:
+    """The checkpoint that a run in ``output`` writes, and goes on from if it is to resume.
+
+    Raises:
+        InputError: if there is none to resume from, or one that would be written over.
+    """
+    last = output / "last.ckpt"
+    if resume and not last.is_file():
+        raise InputError(f"{last}: there is no checkpoint to resume from; start without --resume")
+    if last.is_file() and not resume:
+        raise InputError(f"{last}: the folder holds a run already; add --resume or choose another --output")
+    return last
+
+
+def fit(trainer: pl.Trainer, module: pl.LightningModule, data: DataModule, last: Path, resume: bool) -> None:
+    """Train until the end or Ctrl-C; either way the checkpoint ``last`` has the last step.
+
+    Raises:
+        Cancelled: on Ctrl-C.
+    """
     try:
-        trainer.fit(module, DataModule(data, recipe), ckpt_path=last if resume else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=True)
     except SystemExit as exit_request:  # Lightning's answer to Ctrl-C
         trainer.save_checkpoint(last)
         raise Cancelled("cancelled: the last step is kept; go on with --resume") from exit_request
     trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
-    return last
 
 
 def prepare(recipe: Recipe, checkpoint: Path | None, devices: int = 1) -> tuple[SegmentationModule, int, TrainingData]:
@@ -79,7 +98,7 @@ def prepare(recipe: Recipe, checkpoint: Path | None, devices: int = 1) -> tuple[
         module = SegmentationModule(recipe, [entry["name"] for entry in entries], channels, devices)
     except (TypeError, ValueError) as error:
         raise InputError(f"{recipe.name}: network: {error}") from error
-    step = _steps_done(checkpoint, module) if checkpoint else 0
+    step = steps_done(checkpoint, module) if checkpoint else 0
     if recipe.start_path and not checkpoint:
         from scdseg.training.start import load_start
 
@@ -89,7 +108,7 @@ def prepare(recipe: Recipe, checkpoint: Path | None, devices: int = 1) -> tuple[
     return module, step, data
 
 
-def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
+def steps_done(checkpoint: Path, module: pl.LightningModule) -> int:
     """Steps behind a checkpoint, which is held against the recipe's network before anything of the run changes."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -99,7 +118,8 @@ def _steps_done(checkpoint: Path, module: SegmentationModule) -> int:
         raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({error})") from error
 
 
-def _trainer(recipe: Recipe, output: Path, devices: Devices, step: int, validate: bool) -> pl.Trainer:
+def build_trainer(recipe: Recipe, output: Path, devices: Devices, step: int, validate: bool) -> pl.Trainer:
+    """Lightning's trainer for a recipe that ``step`` steps are done of, with checkpoints and logs in ``output``."""
     settings, every = recipe.optimisation, recipe.validation.every_steps
     return pl.Trainer(
         accelerator=devices.accelerator,
