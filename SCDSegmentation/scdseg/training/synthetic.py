@@ -15,6 +15,9 @@ from scdseg.training.recipe import Recipe
 from scdseg.training.settings import DataSettings
 from scdseg.training.synthesis import ScanSynthesiser
 
+# What scans for validation are made without.
+WHOLE_HEAD = {"mirror": 0.0, "offset": 0.0, "displacement": 0.0, "random_contrast": 0.0, "inverted": 0.0}
+
 
 class SyntheticScans:
     """Scan after scan of random heads; scan number n depends on the seed and n alone.
@@ -87,5 +90,5 @@ def whole_head_synthesiser(recipe: Recipe, scheme: LabelScheme) -> ScanSynthesis
     size = (224.0, 256.0, 224.0)
     patch = int(recipe.network.get("patch_size", 8))
     window = tuple(round(mm / s / patch) * patch for mm, s in zip(size, recipe.data.spacing, strict=True))
-    settings = replace(recipe.synthesis, mirror=0.0, offset=0.0, displacement=0.0, random_contrast=0.0, inverted=0.0)
+    settings = replace(recipe.synthesis, **WHOLE_HEAD)
     return ScanSynthesiser(scheme, window, recipe.data.spacing, settings)  # type: ignore[arg-type]
