@@ -22,6 +22,7 @@ _COMMANDS = (
     "train",
     "export",
     "evaluate",
+    "compare",
     "demo",
 )
 _EXIT_INTERNAL = 1
