@@ -134,9 +134,9 @@ def _resized_positions(
     """Position embeddings (1, L + 1, C) with CLS first on another token grid."""
     count = positions.shape[1] - 1
     if grid is None:
-        # A bare state dictionary tells the number of tokens alone; windows are cubes unless the network's own fits.
+        # A bare state dictionary tells the number of tokens alone: a cube, or else the network's grid.
         edge = round(count ** (1 / 3))
-        grid = target_grid if count == torch.Size(target_grid).numel() else (edge, edge, edge)
+        grid = (edge, edge, edge) if edge**3 == count else target_grid
     if torch.Size(grid).numel() != count:
         return None, ""
     if tuple(grid) == tuple(target_grid):
