@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
+import yaml
+from safetensors.torch import load_file
 from torch import Tensor
 
 from scdseg.cli import main
@@ -86,6 +91,26 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_recipe: Path, tmp_path
     assert all(not torch.equal(before["state_dict"][name], weight) for name, weight in weights.items())
     for name, weight in weights.items():
         torch.testing.assert_close(resumed["state_dict"][name], weight, rtol=0, atol=0)
+
+
+def test_images_without_labels_are_enough(tiny_recipe: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(3):
+        for contrast in ("t1", "t2"):
+            voxels = random.normal(size=(20, 24, 18)).astype(np.float32)
+            nib.save(nib.Nifti1Image(voxels, np.diag([8.0, 8.0, 8.0, 1.0])), tmp_path / f"{number}_{contrast}.nii.gz")
+    cases = [{"image": [f"{number}_t1.nii.gz", f"{number}_t2.nii.gz"]} for number in range(3)]
+    (tmp_path / "unlabelled.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+    content = yaml.safe_load(tiny_recipe.read_text(encoding="utf-8"))
+    content["network"]["in_channels"] = 2
+    content["export"]["channels"] = ["T1", "T2"]
+    labels = str(tiny_recipe.parent / "labels.json")
+    content["data"] = {"root": str(tmp_path), "list": "unlabelled.json", "labels": labels, "spacing": [8.0, 8.0, 8.0]}
+    content["data"] |= {"training": "test", "validation_share": 0.0, "workers": 0}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    recipe = load_recipe(tmp_path / "recipe.yaml", SETTINGS | {"pretraining.steps": "2"})
+    encoder = pretrain(recipe, tmp_path / "run", devices="cpu")
+    assert load_file(encoder)["embedding.projection.0.weight"].shape[1] == 2
 
 
 @pytest.mark.parametrize("kind", ["scd", "dense"])

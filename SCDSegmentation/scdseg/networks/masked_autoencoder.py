@@ -23,9 +23,9 @@ class MaskedAutoencoder(nn.Module):
     """Learn a ViT without labels: encode a few patches of a window, reconstruct the others from them.
 
     He et al., *Masked autoencoders are scalable vision learners*, 2022; Zhou et al., *Self pre-training with masked
-    autoencoders for medical image analysis*, 2022. ``embedding``, ``blocks`` and ``norm`` are those of ``UNETR`` and of
-    ``SCDUNETR.encoder`` by name and shape. Masked patches are blank before they are embedded: the kernels of a
-    convolutional stem reach beyond their own patch.
+    autoencoders for medical image classification and segmentation*, 2023. ``embedding``, ``blocks`` and ``norm`` are
+    those of ``UNETR`` and of ``SCDUNETR.encoder`` by name and shape. Masked patches are blank before they are embedded:
+    the kernels of a convolutional stem reach beyond their own patch.
 
     Args:
         in_channels: image channels.
