@@ -78,12 +78,12 @@ class SegmentationModule(pl.LightningModule):
         token_loss = image.new_zeros(())
         if network.token_head is not None:
             token_loss = self.token_loss(network.token_head(tokens), target)
-            self.log("train/token_loss", token_loss.detach())
+            self.log("train/token_loss", token_loss.detach(), sync_dist=self.devices > 1)
         if self.global_step < self.optimisation.token_steps:
             return token_loss
         logits = network.decode(image, states) if isinstance(network, UNETR) else network.decode(image, tokens)
         loss = self.loss(logits, target)
-        self.log("train/loss", loss.detach())
+        self.log("train/loss", loss.detach(), sync_dist=self.devices > 1)
         return loss + self.optimisation.token_loss * token_loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
