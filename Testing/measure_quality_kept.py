@@ -114,7 +114,7 @@ def section(
         for label in quality["dense"][0]
     ]
     seeds = ", ".join(map(str, arguments.seeds))
-    return f"""The same small network ([`quality_kept.yaml`](../Testing/quality_kept.yaml): width 192, 12 blocks, 252 tokens)
+    return f"""The same small network ([`quality_kept.yaml`](../Testing/quality_kept.yaml): width 192, 252 tokens)
 trained dense and at each keep ratio: {recipe.optimisation.steps} steps of one synthetic scan.
 The seeds ({seeds}) draw weights and scans, so that all networks of a seed see the same scans.
 Dice over {len(labels)} structures on synthetic scans of people that no network was trained on ({", ".join(people)};

@@ -1,0 +1,126 @@
+"""Measure how much faster sparse tokens train and predict than the dense baseline, side by side in one run.
+
+python Testing/measure_training_throughput.py [--device D] [--precision P] [--threads N] measures the networks of the
+recipes btcv (the published configuration) and brain-structures (the model that ships), dense and at several keep
+ratios, and writes the section "Throughput" of docs/results.md; "Throughput on a GPU" if it is measured on one. No
+data is needed: windows are random numbers. Extra: train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from results_page import PAGE, machine, markdown_table, write_section
+from scdseg.errors import ScdsegError
+from scdseg.training.build import build_network
+from scdseg.training.data import label_channels
+from scdseg.training.recipe import load_recipe
+from scdseg.training.throughput import Candidate, Measurement, Spread, Throughput, measure_throughput
+
+
+def measure(recipe_name: str, arguments: argparse.Namespace) -> Measurement:
+    """The networks of a recipe: dense first, then one with pruned tokens at every keep ratio."""
+    recipe = load_recipe(recipe_name)
+    channels = label_channels(recipe)[1]
+    settings = replace(recipe.optimisation, batch_size=arguments.batch_size)
+    sparse = build_network({**recipe.network, "kind": "scd"}, channels)
+    candidates = [
+        Candidate("dense", build_network({**recipe.network, "kind": "dense"}, channels), None, settings),
+        *(Candidate(f"keep {ratio:g}", sparse, ratio, settings) for ratio in arguments.keep_ratios),
+    ]
+
+    def show(done: int, total: int) -> None:
+        print(f"{recipe_name}: round {done} of {total}", file=sys.stderr, flush=True)
+
+    return measure_throughput(candidates, arguments.device, arguments.precision, arguments.rounds, show)
+
+
+def table(measured: Measurement) -> str:
+    """One line a candidate, with quartiles."""
+    first = measured.rows[0]
+    header = [
+        "",
+        "GMACs",
+        "training step, s",
+        "windows/s",
+        "× dense",
+        "inference of a window, s",
+        "× dense",
+        "memory, MB",
+    ]
+    return markdown_table(header, [_line(row, first) for row in measured.rows])
+
+
+def _line(row: Throughput, first: Throughput) -> list[str]:
+    return [
+        row.name,
+        f"{row.macs / 1e9:.1f}",
+        _quartiles(row.step, 3),
+        f"{row.training_rate:.3g}",
+        _quartiles(row.training_speedup(first), 2),
+        _quartiles(row.window, 3),
+        _quartiles(row.inference_speedup(first), 2),
+        f"{row.training_bytes / 1e6:.0f}",
+    ]
+
+
+def _quartiles(spread: Spread, digits: int) -> str:
+    return f"{spread.median:.{digits}f} ({spread.lower:.{digits}f}–{spread.upper:.{digits}f})"
+
+
+def section(measured: dict[str, Measurement], arguments: argparse.Namespace) -> str:
+    """The text of the section."""
+    any_of = next(iter(measured.values()))
+    tables = "\n".join(f"Recipe `{name}`:\n\n{table(m)}" for name, m in measured.items())
+    return f"""A training step (forward pass, loss, backward pass, optimiser; batch of {arguments.batch_size})
+and the forward pass of one window, networks by turns in an order drawn anew in every round: medians and
+quartiles of {any_of.rounds} rounds after one to warm up; speed-ups are taken round by round. Memory: {any_of.memory}.
+
+{tables}
+{machine(any_of.device)}, {any_of.precision}. Command: `{_command(arguments)}`
+"""
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    ratios = " ".join(f"{ratio:g}" for ratio in arguments.keep_ratios)
+    return (
+        f"python Testing/measure_training_throughput.py --device {arguments.device} --precision {arguments.precision} "
+        f"--threads {arguments.threads} --rounds {arguments.rounds} --batch-size {arguments.batch_size} "
+        f"--keep-ratios {ratios}"
+    )
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp32"))
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU (default: all)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=1, help="windows of a training step")
+    parser.add_argument("--keep-ratios", type=float, nargs="+", default=[0.5, 0.25, 0.1])
+    parser.add_argument("--recipes", nargs="+", default=["btcv", "brain-structures"])
+    parser.add_argument("--page", type=Path, default=PAGE, help="page to write the section to")
+    arguments = parser.parse_args(given)
+    torch.set_num_threads(arguments.threads)
+    try:
+        measured = {name: measure(name, arguments) for name in arguments.recipes}
+    except ScdsegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    on_cpu = "CPU" in measured[arguments.recipes[0]].device
+    text = section(measured, arguments)
+    write_section("Throughput" if on_cpu else "Throughput on a GPU", text, arguments.page)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
