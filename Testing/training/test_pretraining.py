@@ -110,6 +110,7 @@ def test_images_without_labels_are_enough(tiny_recipe: Path, tmp_path: Path) -> 
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     recipe = load_recipe(tmp_path / "recipe.yaml", SETTINGS | {"pretraining.steps": "2"})
     encoder = pretrain(recipe, tmp_path / "run", devices="cpu")
+    assert encoder.stat().st_mode == encoder.with_name("last.ckpt").stat().st_mode
     assert load_file(encoder)["embedding.projection.0.weight"].shape[1] == 2
 
 

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from scdseg.errors import InputError
@@ -154,4 +154,5 @@ def save_encoder(checkpoint: Path, network: MaskedAutoencoder, file: Path) -> No
     weights = {name.removeprefix("network."): tensor.contiguous() for name, tensor in state.items()}
     weights = {name: tensor for name, tensor in weights.items() if name.startswith(_ENCODER)}
     with staged([file]) as temporary:
-        save_file(weights, temporary[file], metadata={"network": json.dumps(network.config)})
+        # save_file would make a file that only its owner can read.
+        temporary[file].write_bytes(save(weights, metadata={"network": json.dumps(network.config)}))
