@@ -203,7 +203,7 @@ def test_labels_without_a_channel_of_their_own_can_count_as_background(btcv: Pat
 
 
 def test_turning_needs_a_window_that_can_be_turned(btcv: Path) -> None:
-    with pytest.raises(InputError, match="set augmentation.rotate90 to 0"):
+    with pytest.raises(InputError, match=r"set augmentation\.rotate90 to 0"):
         opened(recipe_of("btcv", btcv, network__img_size="[32, 40, 32]"))
 
 
