@@ -82,21 +82,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rounds(text: str) -> int:
-    rounds = int(text)
-    if rounds < 1:
-        raise ValueError
-    return rounds
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be a whole number from 1, not {text}")
+    return int(text)
 
 
 def _print(comparison: Comparison) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     header, *rows = comparison.cells()
-    table = Table(title="Training runs")
-    for number, column in enumerate(header):
-        table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, column in enumerate(zip(header, *rows, strict=True)):
+        longest = max(len(word) for cell in column for word in cell.split())
+        table.add_column(column[0], justify="left" if number < 2 else "right", no_wrap=number == 0, min_width=longest)
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table)

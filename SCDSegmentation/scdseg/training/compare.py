@@ -125,8 +125,8 @@ class Comparison:
 
     def cells(self) -> list[list[str]]:
         """The table for people: its header, then a line a run."""
-        lines = [["run", "network", "keep", "Dice", "at step", "M weights", "GMACs"]]
-        lines[0] += ["trains, windows/s", "×", "predicts, windows/s", "×", "training memory, MB"]
+        lines = [["run", "network", "keep", "Dice (at step)", "weights", "GMACs"]]
+        lines[0] += ["trains/s", "predicts/s", "MB"]
         reference = self.reference.throughput
         for row in self.rows:
             validation, speed = row.run.validation, row.throughput
@@ -135,14 +135,11 @@ class Comparison:
                     row.name,
                     row.kind,
                     "–" if row.run.keep_ratio is None else f"{row.run.keep_ratio:g}",
-                    f"{validation.mean:.3f}{'*' if row.differences else ''}" if validation else "–",
-                    str(validation.step) if validation else "–",
-                    f"{speed.parameters / 1e6:.1f}",
-                    f"{speed.macs / 1e9:.1f}",
-                    f"{speed.training_rate:.3g}",
-                    f"{speed.training_speedup(reference).median:.2f}",
-                    f"{speed.inference_rate:.3g}",
-                    f"{speed.inference_speedup(reference).median:.2f}",
+                    f"{validation.mean:.3f}{'*' if row.differences else ''} ({validation.step})" if validation else "–",
+                    f"{speed.parameters / 1e6:.1f} M",
+                    f"{speed.macs / 1e9:.3g}",
+                    f"{speed.training_rate:.3g} ({speed.training_speedup(reference).median:.2f}×)",
+                    f"{speed.inference_rate:.3g} ({speed.inference_speedup(reference).median:.2f}×)",
                     f"{speed.training_bytes / 1e6:.0f}",
                 ]
             )
@@ -152,9 +149,9 @@ class Comparison:
         """What has to be known to read the table."""
         m = self.measurement
         notes = [
-            f"Measured side by side on {m.device}, {m.precision}, medians of {m.rounds} rounds; × is over "
-            f"{self.reference.name}, round by round.",
-            f"Training memory: {m.memory}.",
+            f"Windows that are trained on and predicted per second, side by side on {m.device}, {m.precision}; rounds: "
+            f"{m.rounds}, of which medians; × is over {self.reference.name}, round by round.",
+            f"MB: {m.memory}.",
         ]
         for row in self.rows:
             if row.differences:

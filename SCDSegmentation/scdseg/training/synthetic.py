@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,13 @@ from scdseg.training.settings import DataSettings
 from scdseg.training.synthesis import ScanSynthesiser
 
 # What scans for validation are made without.
-WHOLE_HEAD = {"mirror": 0.0, "offset": 0.0, "displacement": 0.0, "random_contrast": 0.0, "inverted": 0.0}
+WHOLE_HEAD: dict[str, Any] = {
+    "mirror": 0.0,
+    "offset": 0.0,
+    "displacement": 0.0,
+    "random_contrast": 0.0,
+    "inverted": 0.0,
+}
 
 
 class SyntheticScans:
