@@ -18,6 +18,7 @@ from torch import Tensor
 from scdseg.cli import main
 from scdseg.errors import InputError
 from scdseg.training.data import open_data
+from scdseg.training.devices import Devices
 from scdseg.training.pretraining import PretrainingModule, pretrain
 from scdseg.training.recipe import load_recipe
 from scdseg.training.start import load_start
@@ -117,7 +118,7 @@ def test_images_without_labels_are_enough(tiny_recipe: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["scd", "dense"])
 def test_training_starts_from_what_was_learnt(pretrained: Path, tiny_recipe: Path, kind: str) -> None:
     settings = {"start": str(pretrained), "network.kind": kind, "network.decoder": "light"}
-    module, _, _ = prepare(load_recipe(tiny_recipe, settings), None)
+    module, _, _ = prepare(load_recipe(tiny_recipe, settings), None, Devices("cpu"))
     state = load(pretrained.with_name("last.ckpt"))["state_dict"]
     vit = getattr(module.network, "encoder", module.network)
     for name, weight in vit.state_dict().items():

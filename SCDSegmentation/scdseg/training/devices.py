@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from lightning.pytorch.strategies import FSDPStrategy, Strategy
-
-STRATEGIES = ("auto", "ddp", "fsdp")
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,12 @@ class Devices:
     def count(self) -> int:
         """Devices in all."""
         return self.per_node * self.nodes
+
+    @property
+    def first(self) -> torch.device:
+        """The first of them; the CPU stands in for what is not there, which Lightning refuses later."""
+        cuda = self.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+        return torch.device("cuda", 0) if cuda else torch.device("cpu")
 
     def lightning_strategy(self) -> str | Strategy:
         """What Lightning's trainer takes; sharded weights are gathered into one checkpoint file."""

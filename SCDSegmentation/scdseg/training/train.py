@@ -16,6 +16,7 @@ from scdseg.training.devices import Devices
 from scdseg.training.memory import check_memory
 from scdseg.training.module import SegmentationModule
 from scdseg.training.recipe import Recipe, save_recipe
+from scdseg.training.start import load_start
 
 
 def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices | str = "auto") -> Path:
@@ -34,17 +35,9 @@ def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices |
     devices = Devices(devices) if isinstance(devices, str) else devices
     last = check_output(output, resume)
     pl.seed_everything(recipe.seed)
-    module, step, data = prepare(recipe, last if resume else None, devices.count)
-    validate = len(data.held_out) > 0  # type: ignore[arg-type]
+    module, step, data = prepare(recipe, last if resume else None, devices)
     try:
-        trainer = build_trainer(recipe, output, devices, step, validate)
-        check_memory(
-            module.network,
-            recipe.optimisation.batch_size,
-            recipe.optimisation.keep_ratio[1],
-            "32" not in recipe.optimisation.precision,
-            trainer.strategy.root_device,
-        )
+        trainer = build_trainer(recipe, output, devices, step, validate=len(data.held_out) > 0)  # type: ignore[arg-type]
     except (MisconfigurationException, ValueError) as error:
         raise InputError(f"{recipe.name}: cannot be trained on {devices.accelerator!r}: {error}") from error
     if trainer.is_global_zero:
@@ -82,27 +75,28 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, data: DataModule, last:
     trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
 
 
-def prepare(recipe: Recipe, checkpoint: Path | None, devices: int = 1) -> tuple[SegmentationModule, int, TrainingData]:
-    """Module, steps done and data of a run; everything of the recipe is checked on the way.
+def prepare(recipe: Recipe, checkpoint: Path | None, devices: Devices) -> tuple[SegmentationModule, int, TrainingData]:
+    """Module, steps done and data of a run; everything of the recipe is checked on the way, what is quick first.
 
     Args:
         recipe: what to train.
         checkpoint: of the run to go on with; its weights are loaded by the trainer.
-        devices: how many train together.
+        devices: what it will be trained on.
 
     Raises:
         InputError: naming what does not fit.
     """
     entries, channels = label_channels(recipe)
     try:
-        module = SegmentationModule(recipe, [entry["name"] for entry in entries], channels, devices)
+        module = SegmentationModule(recipe, [entry["name"] for entry in entries], channels, devices.count)
     except (TypeError, ValueError) as error:
         raise InputError(f"{recipe.name}: network: {error}") from error
     step = steps_done(checkpoint, module) if checkpoint else 0
     if recipe.start_path and not checkpoint:
-        from scdseg.training.start import load_start
-
         print(load_start(module.network, recipe.start_path))
+    settings = recipe.optimisation
+    half = "32" not in settings.precision
+    check_memory(module.network, settings.batch_size, settings.keep_ratio[1], half, devices.first)
     data = open_data(recipe, module.network.img_size)
     module.names = list(data.names)
     return module, step, data
