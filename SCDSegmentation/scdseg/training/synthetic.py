@@ -92,10 +92,22 @@ def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelM
     return scheme, [head for head in heads if head.name not in recipe.data.validation], held_out
 
 
-def whole_head_synthesiser(recipe: Recipe, scheme: LabelScheme) -> ScanSynthesiser:
-    """Synthesiser of scans for validation: a whole head in the middle, neither mirrored nor locally deformed."""
-    size = (224.0, 256.0, 224.0)
+def whole_head_synthesiser(
+    recipe: Recipe,
+    scheme: LabelScheme,
+    spacing: tuple[float, float, float] | None = None,
+    **changes: Any,
+) -> ScanSynthesiser:
+    """Synthesiser of scans for validation: a whole head in the middle, neither mirrored nor locally deformed.
+
+    Args:
+        recipe: with label maps.
+        scheme: of the label maps.
+        spacing: voxel size in mm; None: the recipe's.
+        changes: settings of the synthesis to replace, such as ``contrast``.
+    """
+    spacing = spacing or recipe.data.spacing
     patch = int(recipe.network.get("patch_size", 8))
-    window = tuple(round(mm / s / patch) * patch for mm, s in zip(size, recipe.data.spacing, strict=True))
-    settings = replace(recipe.synthesis, **WHOLE_HEAD)
-    return ScanSynthesiser(scheme, window, recipe.data.spacing, settings)  # type: ignore[arg-type]
+    x, y, z = (round(mm / s / patch) * patch for mm, s in zip((224.0, 256.0, 224.0), spacing, strict=True))
+    still = {"mirror": 0.0, "offset": 0.0, "displacement": 0.0, "random_contrast": 0.0, "inverted": 0.0}
+    return ScanSynthesiser(scheme, (x, y, z), spacing, replace(recipe.synthesis, **{**still, **changes}))
