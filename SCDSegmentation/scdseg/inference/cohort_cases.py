@@ -134,16 +134,15 @@ def _in_list(file: Path, bundle: Bundle) -> tuple[list[tuple[str, tuple[Path, ..
     root = file.absolute().parent
     named = []
     for given, images in read_list(file, bundle):
-        paths = tuple(Path(os.path.normpath(root / image)) for image in images)
+        paths = tuple(root / image for image in images)
         named.append((given or _derived_name(paths[0], root), paths))
     return named, root
 
 
 def _derived_name(path: Path, root: Path) -> str:
     """A case's name from where its first image lies: ``sub-01/T1.nii.gz`` → ``sub-01_T1``."""
-    name = path.name or "case"
-    if path.is_relative_to(root) and path != root:
-        name = "_".join(path.relative_to(root).parts)
+    below = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    name = path.name if not below or ".." in below else "_".join(below)
     ending = max((e for e in READABLE_EXTENSIONS if name.lower().endswith(e)), key=len, default="")
     return name[: len(name) - len(ending)]
 

@@ -28,7 +28,7 @@ _MOST_ATTEMPTS = 2
 # Workers that ended while they started, one after the other, before their place is given up.
 _MOST_STARTS = 3
 _SECONDS_TO_STOP = 30.0
-_SECONDS_OF_WAITING = 30.0
+_SECONDS_OF_WAITING = 60.0
 
 
 class _Place(NamedTuple):
@@ -279,4 +279,6 @@ def _place(device: str, cpus: int) -> _Place:
 
 
 def _describe(resources: dict[str, float]) -> str:
-    return " and ".join(f"{value:g} {name.removeprefix('num_').upper()}" for name, value in resources.items() if value)
+    return " and ".join(
+        f"{value:g} {name[4:-1].upper()}{'s' * (value > 1)}" for name, value in resources.items() if value
+    )

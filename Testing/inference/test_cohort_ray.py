@@ -1,0 +1,124 @@
+"""A cohort on two workers of a real Ray on this machine; workers are killed with SIGKILL while they compute."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import psutil
+import pytest
+
+from scdseg.bundle import Bundle
+
+pytest.importorskip("ray", reason="needs the extra [ray]")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="Ray is beta on Windows")]
+
+BUSY = "ray::_Worker.segment"
+
+
+def save(path: Path, shape: tuple[int, int, int]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    voxels = np.random.default_rng(0).normal(100, 20, shape).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+
+
+def segment_all(source: Path, bundle: Bundle, output: Path, meanwhile: Callable[[psutil.Process], None]) -> str:
+    """Run the command with Ray, and something else while it runs; what it prints, and its exit code."""
+    command = [
+        sys.executable,
+        "-m",
+        "scdseg.cli",
+        "segment-all",
+        str(source),
+        "-m",
+        str(bundle.path),
+        "-o",
+        str(output),
+    ]
+    process = subprocess.Popen(
+        [*command, "--ray", "local", "--cpus-per-worker", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Ray's workers give way to everything else, which on a busy machine is minutes.
+        env={**os.environ, "RAY_worker_niceness": "0"},
+    )
+    try:
+        meanwhile(psutil.Process(process.pid))
+        out, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return f"{out}exit code {process.returncode}\n"
+
+
+def kill_a_busy_worker(process: psutil.Process, folder: Path) -> int:
+    """Kill a worker once it is at a case whose folder is there; its process id."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for child in process.children(recursive=True):
+            try:
+                if child.cmdline()[:1] == [BUSY] and folder.exists():
+                    time.sleep(0.3)  # let it get into the windows
+                    child.kill()
+                    child.wait(10)
+                    return int(child.pid)
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.05)
+    raise AssertionError("no worker ever was busy")
+
+
+def rows(output: Path) -> dict[str, dict[str, str]]:
+    with (output / "summary.csv").open(newline="", encoding="utf-8") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def files(output: Path) -> list[str]:
+    return sorted(path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file())
+
+
+def test_a_killed_worker_loses_no_case_and_labels_are_those_of_one_process(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    from scdseg import segment
+
+    for number in range(4):
+        save(tmp_path / "in" / f"{number}.nii", (48, 48, 40 + number))
+    killed = []
+    out = segment_all(
+        tmp_path / "in",
+        tiny_bundle,
+        tmp_path / "out",
+        lambda process: killed.append(kill_a_busy_worker(process, tmp_path / "out" / "0")),
+    )
+    assert len(killed) == 1
+    assert out.count("its worker ended; another one takes it") == 1
+    assert out.endswith("exit code 0\n")
+    assert {case: row["status"] for case, row in rows(tmp_path / "out").items()} == dict.fromkeys("0123", "done")
+    expected = [f"{case}/{name}" for case in range(4) for name in ("labels.nii.gz", "report.json")]
+    assert files(tmp_path / "out") == [*expected, "summary.csv"]
+    for case in range(4):
+        alone = segment(tmp_path / "in" / f"{case}.nii", tiny_bundle.path, device="cpu")
+        together = np.asarray(nib.load(tmp_path / "out" / str(case) / "labels.nii.gz").dataobj)
+        assert (alone.labels.array != together).mean() < 1e-4  # threads add up in another order
+
+
+def test_a_case_that_ends_two_workers_fails_and_the_others_do_not(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    save(tmp_path / "in" / "large.nii", (160, 160, 100))
+    killed = []
+
+    def kill_twice(process: psutil.Process) -> None:
+        killed.extend(kill_a_busy_worker(process, tmp_path / "out" / "large") for _ in range(2))
+
+    out = segment_all(tmp_path / "in", tiny_bundle, tmp_path / "out", kill_twice)
+    assert len(set(killed)) == 2
+    assert out.endswith("exit code 1\n")
+    row = rows(tmp_path / "out")["large"]
+    assert row["status"] == "failed"
+    assert row["error"].startswith("ended 2 workers (out of memory?)")
+    assert files(tmp_path / "out") == ["summary.csv"]
