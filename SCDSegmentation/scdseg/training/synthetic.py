@@ -109,5 +109,4 @@ def whole_head_synthesiser(
     spacing = spacing or recipe.data.spacing
     patch = int(recipe.network.get("patch_size", 8))
     x, y, z = (round(mm / s / patch) * patch for mm, s in zip((224.0, 256.0, 224.0), spacing, strict=True))
-    still = {"mirror": 0.0, "offset": 0.0, "displacement": 0.0, "random_contrast": 0.0, "inverted": 0.0}
-    return ScanSynthesiser(scheme, (x, y, z), spacing, replace(recipe.synthesis, **{**still, **changes}))
+    return ScanSynthesiser(scheme, (x, y, z), spacing, replace(recipe.synthesis, **{**WHOLE_HEAD, **changes}))
