@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
-from scdseg.training.losses import TokenLoss, segmentation_loss
+from scdseg.training.objective import Objective
 from scdseg.training.optimiser import build_optimiser, rate_factor
 from scdseg.training.recipe import Recipe
 
@@ -52,8 +52,7 @@ class SegmentationModule(pl.LightningModule):
         self.optimisation = settings
         self.validation = recipe.validation
         self.names = list(names)
-        self.loss = segmentation_loss(settings.loss, settings.squared_dice)
-        self.token_loss = TokenLoss()
+        self.objective = Objective(settings)
         self.register_buffer("overlap", torch.zeros(3, len(names), dtype=torch.int64), persistent=False)
 
     def keep_ratio(self, step: int) -> float:
@@ -68,23 +67,12 @@ class SegmentationModule(pl.LightningModule):
         image, target = batch
         part = index % self.optimisation.accumulate
         torch.manual_seed(((self.seed * 1_000_003 + self.global_step) * 1009 + part) * 8191 + self.global_rank)
-        network = self.network
-        states: list[Tensor] = []
-        if isinstance(network, UNETR):
-            states = network.hidden_states(image)
-            tokens = states[-1]
-        else:
-            tokens = network.complete(network.encode(image, self.keep_ratio(self.global_step)))
-        token_loss = image.new_zeros(())
-        if network.token_head is not None:
-            token_loss = self.token_loss(network.token_head(tokens), target)
-            self.log("train/token_loss", token_loss.detach(), sync_dist=self.devices > 1)
-        if self.global_step < self.optimisation.token_steps:
-            return token_loss
-        logits = network.decode(image, states) if isinstance(network, UNETR) else network.decode(image, tokens)
-        loss = self.loss(logits, target)
-        self.log("train/loss", loss.detach(), sync_dist=self.devices > 1)
-        return loss + self.optimisation.token_loss * token_loss
+        tokens_only = self.global_step < self.optimisation.token_steps
+        loss = self.objective(self.network, image, target, self.keep_ratio(self.global_step), tokens_only)
+        for name, value in (("loss", loss.logits), ("token_loss", loss.tokens)):
+            if value is not None:
+                self.log(f"train/{name}", value.detach(), sync_dist=self.devices > 1)
+        return loss.total
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         image, target = batch

@@ -16,7 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from scdseg.errors import ResourceError
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.networks import SCDUNETR, UNETR, macs
-from scdseg.training.losses import TokenLoss, segmentation_loss
+from scdseg.training.objective import Objective
 from scdseg.training.optimiser import build_optimiser
 from scdseg.training.settings import OptimisationSettings
 
@@ -184,8 +184,7 @@ class _Subject:
         settings = candidate.optimisation
         # At a rate of zero a step takes as long and leaves the weights as they are.
         self.optimiser = build_optimiser(self.network, settings, rate=0.0)
-        self.loss = segmentation_loss(settings.loss, settings.squared_dice)
-        self.token_loss = TokenLoss()
+        self.objective = Objective(settings)
         config, generator = self.network.config, torch.Generator().manual_seed(0)
         shape = (settings.batch_size, *self.network.img_size)
         self.image = torch.randn(shape[0], config["in_channels"], *shape[1:], generator=generator).to(device)
@@ -247,19 +246,8 @@ class _Subject:
 
     def _forward(self) -> Tensor:
         """The loss of a training step, as :class:`scdseg.training.module.SegmentationModule` forms it."""
-        network, image = self.network, self.image
         with self._autocast():
-            if isinstance(network, UNETR):
-                states = network.hidden_states(image)
-                tokens, logits = states[-1], network.decode(image, states)
-            else:
-                tokens = network.complete(network.encode(image, self.candidate.keep_ratio))
-                logits = network.decode(image, tokens)
-            loss: Tensor = self.loss(logits, self.target)
-            if network.token_head is not None:
-                weight = self.candidate.optimisation.token_loss
-                loss = loss + weight * self.token_loss(network.token_head(tokens), self.target)
-        return loss
+            return self.objective(self.network, self.image, self.target, self.candidate.keep_ratio).total
 
     def _window(self) -> None:
         with torch.inference_mode(), self._autocast():
