@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -20,6 +21,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "patch 16": {"in_channels": 1, "out_channels": 2, "img_size": (64, 64, 64), "patch_size": 16, **SMALL},
     "stem and head": {"in_channels": 1, "out_channels": 7, "img_size": (32, 40, 32), "decoder": "shallow", **SMALL}
     | {"stem": "convolutional", "token_head": True},
+    "light": {"in_channels": 2, "out_channels": 5, "img_size": (32, 40, 32), "decoder": "light", **SMALL}
+    | {"token_head": True},
+}
+WORDS: dict[str, dict[str, str]] = {
+    "no noise": {"pruning": "stp_no_noise"},
+    "CLS attention": {"pruning": "cls_attention"},
+    "random": {"pruning": "random"},
+    "mask tokens": {"completion": "mask_tokens"},
+    "CLS attention and mask tokens": {"pruning": "cls_attention", "completion": "mask_tokens"},
 }
 
 
@@ -30,11 +40,24 @@ def test_arithmetic_and_counted_operations_agree(kind: str, keep_ratio: float) -
     assert window_macs(network.config, keep_ratio) == pytest.approx(macs(network, keep_ratio), rel=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["full", "shallow", "patch 16"])
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("keep_ratio", [1.0, 0.3])
+def test_so_they_do_for_every_way_to_prune_and_to_complete(words: str, keep_ratio: float) -> None:
+    network = SCDUNETR(**NETWORKS["light"], **WORDS[words])
+    # Closer than above: where nothing is learned to score tokens, the scores cost next to nothing.
+    assert window_macs(network.config, keep_ratio) == pytest.approx(macs(network, keep_ratio), rel=1e-5)
+
+
+def test_a_model_of_before_there_was_a_choice_costs_what_it_did() -> None:
+    config = SCDUNETR(**NETWORKS["light"]).config
+    old = {key: value for key, value in config.items() if key not in ("pruning", "completion")}
+    assert window_macs(old, 0.5) == window_macs(config, 0.5)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
 def test_the_dense_baseline_is_counted_as_well(kind: str) -> None:
     config = SCDUNETR(**NETWORKS[kind]).config
-    taken = ("in_channels", "out_channels", "img_size", "patch_size", "feature_size", "hidden_size", "mlp_dim")
-    dense = UNETR(**{key: config[key] for key in (*taken, "num_layers", "num_heads", "decoder")})
+    dense = UNETR(**{key: value for key, value in config.items() if key in signature(UNETR).parameters})
     assert dense_window_macs(config) == pytest.approx(macs(dense), rel=1e-3)
 
 

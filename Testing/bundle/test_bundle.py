@@ -84,6 +84,30 @@ def test_a_bundle_from_before_the_token_head_loads(bundle_dir: Path, edit: Edit,
     assert loaded.state_dict().keys() == network.state_dict().keys()
 
 
+def test_a_bundle_from_before_there_was_a_choice_of_pruning_loads(
+    bundle_dir: Path, edit: Edit, network: SCDUNETR
+) -> None:
+    edit("scd.network.pruning", None)
+    edit("scd.network.completion", None)
+    assert {"pruning", "completion"}.isdisjoint(read_bundle(bundle_dir).network)
+    loaded = read_bundle(bundle_dir).load_network()
+    assert (loaded.config["pruning"], loaded.config["completion"]) == ("stp", "mta")
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize("pruning", ["stp_no_noise", "cls_attention", "random"])
+def test_other_pruning_completion_and_decoder_come_back_from_a_bundle(
+    tmp_path: Path, network: SCDUNETR, settings: dict[str, Any], pruning: str
+) -> None:
+    words = {"pruning": pruning, "completion": "mask_tokens", "decoder": "light"}
+    written = SCDUNETR(**{**network.config, **words}).eval()
+    loaded = write_bundle(tmp_path / "tiny", written, half=False, **settings).load_network()
+    assert words.items() <= loaded.config.items()
+    x = torch.randn(1, 1, 16, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), written(x))
+
+
 def test_license_and_model_card_are_kept(tmp_path: Path, network: SCDUNETR, settings: dict[str, Any]) -> None:
     bundle = write_bundle(tmp_path / "tiny", network, license="CC0", readme="# Tiny\n", **settings)
     assert bundle.license_path is not None

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from scdseg.bundle import Bundle
 
@@ -52,7 +54,7 @@ def segment_all(source: Path, bundle: Bundle, output: Path, meanwhile: Callable[
     )
     try:
         meanwhile(psutil.Process(process.pid))
-        out, _ = process.communicate(timeout=300)
+        out, _ = process.communicate(timeout=600)
     finally:
         process.kill()
     return f"{out}exit code {process.returncode}\n"
@@ -60,7 +62,7 @@ def segment_all(source: Path, bundle: Bundle, output: Path, meanwhile: Callable[
 
 def kill_a_busy_worker(process: psutil.Process, folder: Path) -> int:
     """Kill a worker once it is at a case whose folder is there; its process id."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         for child in process.children(recursive=True):
             try:
@@ -73,6 +75,17 @@ def kill_a_busy_worker(process: psutil.Process, folder: Path) -> int:
                 continue
         time.sleep(0.05)
     raise AssertionError("no worker ever was busy")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch as in a worker of one CPU: threads would add up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def rows(output: Path) -> dict[str, dict[str, str]]:
@@ -102,13 +115,13 @@ def test_a_killed_worker_loses_no_case_and_labels_are_those_of_one_process(tiny_
     assert {case: row["status"] for case, row in rows(tmp_path / "out").items()} == dict.fromkeys("0123", "done")
     expected = [f"{case}/{name}" for case in range(4) for name in ("labels.nii.gz", "report.json")]
     assert files(tmp_path / "out") == [*expected, "summary.csv"]
-    for case in range(4):
-        alone = segment(tmp_path / "in" / f"{case}.nii", tiny_bundle.path, device="cpu")
-        together = np.asarray(nib.load(tmp_path / "out" / str(case) / "labels.nii.gz").dataobj)
-        assert (alone.labels.array != together).mean() < 1e-4  # threads add up in another order
+    with one_thread():
+        alone = segment(tmp_path / "in" / "0.nii", tiny_bundle.path, device="cpu")
+    together = np.asarray(nib.load(tmp_path / "out" / "0" / "labels.nii.gz").dataobj)
+    np.testing.assert_array_equal(together, alone.labels.array)
 
 
-def test_a_case_that_ends_two_workers_fails_and_the_others_do_not(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_a_case_that_ends_two_workers_is_marked_failed(tiny_bundle: Bundle, tmp_path: Path) -> None:
     save(tmp_path / "in" / "large.nii", (160, 160, 100))
     killed = []
 

@@ -24,6 +24,14 @@ SMALL: dict[str, Any] = {
 }
 ASSEMBLY: dict[str, Any] = {"assembly_size": 48, "assembly_heads": 3}
 
+LAYOUTS: list[dict[str, Any]] = [
+    {},
+    {"decoder": "shallow"},
+    {"decoder": "light"},
+    {"patch_size": 16},
+    {"stem": "convolutional"},
+]
+
 
 def counted_by_torchprofile(net: SCDUNETR | UNETR) -> int:
     with torch.no_grad():
@@ -42,7 +50,7 @@ def test_published_configurations_cost_the_published_macs(configuration: dict[st
 
 
 @pytest.mark.parametrize("keep_ratio", [1.0, 0.5, 0.1])
-@pytest.mark.parametrize("layout", [{}, {"decoder": "shallow"}, {"patch_size": 16}, {"stem": "convolutional"}])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_macs_agree_with_torchprofile(keep_ratio: float, layout: dict[str, Any]) -> None:
     net = SCDUNETR(**SMALL, **ASSEMBLY, **layout, keep_ratio=keep_ratio)
     assert macs(net) == pytest.approx(counted_by_torchprofile(net), rel=0.01)

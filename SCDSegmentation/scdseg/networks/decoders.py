@@ -37,6 +37,20 @@ def _up(in_channels: int, out_channels: int) -> UnetrUpBlock:
     )
 
 
+class _InstanceNorm(nn.InstanceNorm3d):
+    """PyTorch's, with an output that autograd does not take for a view.
+
+    MONAI's blocks go on in place, and autograd answers writing into a view by copying the gradient: a seventh of a
+    decoder's backward pass on a CPU. Nobody else holds the memory behind this one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F, X, Y, Z) → the same shape."""
+        normed: Tensor = super().forward(x)
+        output: Tensor = torch.ops.aten._unsafe_view(normed, normed.shape)
+        return output
+
+
 class Patch16Decoder(nn.Module):
     """UNETR's own decoder for patches of 16 voxels: token maps at 1/16 of the resolution, four upward steps.
 
@@ -179,4 +193,9 @@ def build_decoder(
         (8, "shallow"): Patch8ShallowDecoder,
         (8, "light"): Patch8LightDecoder,
     }
-    return kinds[patch_size, decoder](in_channels, out_channels, hidden_size, feature_size)
+    built = kinds[patch_size, decoder](in_channels, out_channels, hidden_size, feature_size)
+    for module in list(built.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.InstanceNorm3d):
+                setattr(module, name, _InstanceNorm(child.num_features, eps=child.eps))
+    return built
