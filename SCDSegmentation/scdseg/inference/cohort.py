@@ -115,7 +115,7 @@ def _judge(
             waiting.append(case)
             if reason:
                 tell(f"{case.name}: will be segmented again: {reason}")
-    tell(f"{len(cases)} cases, {len(cases) - len(outcomes)} to segment")
+    tell(f"{len(cases)} case{'s' * (len(cases) != 1)}, {len(cases) - len(outcomes)} to segment")
     return outcomes, waiting
 
 
