@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -85,6 +86,34 @@ def test_a_folder_that_links_to_itself_ends(tiny_bundle: Bundle, tmp_path: Path)
     except OSError:
         pytest.skip("this system makes no links")
     assert names(tmp_path / "in", tiny_bundle) == ["sub_a"]
+
+
+def test_of_a_folder_and_a_link_to_it_the_first_by_name_is_taken(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    # Folders come in no order, or that of their making: each of the two is made first, and last.
+    for root, real, link in (("1", "a", "b"), ("2", "b", "a")):
+        for number in range(4):
+            save(tmp_path / root / f"{number}" / real / "x.nii")
+            try:
+                (tmp_path / root / f"{number}" / link).symlink_to(tmp_path / root / f"{number}" / real, True)
+            except OSError:
+                pytest.skip("this system makes no links")
+        assert names(tmp_path / root, tiny_bundle) == [f"{number}_a_x" for number in range(4)]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="such names are legal on Linux alone")
+def test_what_has_no_name_of_its_own_in_a_folder_is_a_case_with_a_problem_and_stops_no_other(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    for name in ("scan 10:30.nii", "sub/x.nii", "sub/x.nii.gz", "X.mha", "x.nrrd", "good.nii", "line\nbreak.nii"):
+        save(tmp_path / "in" / name)
+    (tmp_path / "in" / "good.nii").rename(tmp_path / "in" / os.fsdecode(b"\xff.nii"))
+    save(tmp_path / "in" / "good.nii")
+    found = {case.name: case.problem for case in find_cases(tmp_path / "in", tiny_bundle, tmp_path / "out")}
+    assert found.pop("good") == ""
+    unfit = {name: found.pop(name) for name in ("scan 10:30.nii", "line\\nbreak.nii", "\\udcff.nii")}
+    assert all("is no name for a folder: rename the file" in problem for problem in unfit.values())
+    assert sorted(found) == ["X.mha", "sub/x.nii", "sub/x.nii.gz", "x.nrrd"]
+    assert found["sub/x.nii"].startswith("2 cases have the name 'sub_x': rename the file, or give it another name")
 
 
 def test_the_output_folder_is_no_input_nor_are_other_results(tiny_bundle: Bundle, tmp_path: Path) -> None:
@@ -201,10 +230,28 @@ def test_the_fingerprint_follows_the_file_and_not_the_place_of_the_cohort(tiny_b
     assert fingerprint(tmp_path / "moved") != first
 
 
-def test_the_fingerprint_of_a_header_follows_the_voxels_beside_it(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    save(tmp_path / "in" / "a.mhd")
-    (first,) = find_cases(tmp_path / "in", tiny_bundle, tmp_path / "out")
-    voxels = next(path for path in (tmp_path / "in").iterdir() if path.suffix != ".mhd")
-    os.utime(voxels, ns=(0, 0))
-    (second,) = find_cases(tmp_path / "in", tiny_bundle, tmp_path / "out")
-    assert first.fingerprint != second.fingerprint
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("voxels", ["beside", "elsewhere"])
+def test_the_fingerprint_of_a_header_follows_header_and_voxels(
+    tiny_bundle: Bundle, tmp_path: Path, ending: str, voxels: str
+) -> None:
+    header = save(tmp_path / "in" / f"scan[1]{ending}")
+    data = next(path for path in header.parent.iterdir() if path != header)
+    if voxels == "elsewhere":
+        (tmp_path / "raw").mkdir()
+        moved = data.rename(tmp_path / "raw" / "voxels.bin")
+        text = header.read_text(encoding="utf-8")
+        assert data.name in text
+        header.write_text(text.replace(data.name, "../raw/voxels.bin"), encoding="utf-8")
+        data = moved
+
+    def fingerprint() -> str:
+        (case,) = find_cases(tmp_path / "in", tiny_bundle, tmp_path / "out")
+        assert not case.problem
+        return case.fingerprint
+
+    seen = {fingerprint()}
+    for path in (data, header):
+        os.utime(path, ns=(0, 0))
+        seen.add(fingerprint())
+    assert len(seen) == 3

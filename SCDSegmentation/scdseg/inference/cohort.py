@@ -105,11 +105,12 @@ def _judge(
     outcomes: dict[str, Outcome] = {}
     waiting = []
     for case in cases:
-        report, reason = earlier_report(case, settings)
         if case.problem:
             outcomes[case.name] = Outcome(case.name, "failed", case.problem)
             tell(_describe(outcomes[case.name]))
-        elif report is not None:
+            continue
+        report, reason = earlier_report(case, settings)
+        if report is not None:
             outcomes[case.name] = Outcome(case.name, "skipped", report=report)
         else:
             waiting.append(case)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,12 @@ from scdseg.volumes import READABLE_EXTENSIONS
 if TYPE_CHECKING:
     from scdseg.bundle import Bundle
 
-# Headers whose voxels lie in a file beside them, of the same name.
-_DETACHED = (".nhdr", ".mhd")
+# Headers whose voxels lie in another file, and the line that names it.
+_DETACHED = {
+    ".nhdr": re.compile(r"^data ?file: *(.+?)\s*$", re.MULTILINE | re.IGNORECASE),
+    ".mhd": re.compile(r"^ElementDataFile *= *(.+?)\s*$", re.MULTILINE),
+}
+_HEADER_BYTES = 2**16
 _DICOM_EXTENSIONS = (".dcm", ".ima")
 # File systems hold 255 bytes a name; some are left for the temporary names of outputs.
 _LONGEST_NAME = 200
@@ -56,18 +62,25 @@ def find_cases(
         progress: called with the cases that were checked and their number.
 
     Returns:
-        The cases; a volume of a folder that cannot be used is one with a problem.
+        The cases; a volume of a folder that cannot be used, or not under its name, is one with a problem.
 
     Raises:
-        InputError: no case, two of one name, one that would be written over, or one of a list that cannot be used.
+        InputError: no case, one that would be written over, or one of a list that cannot be used or has no name of its
+            own.
     """
-    named, root = (_in_folder(source, bundle, output), source) if source.is_dir() else _in_list(source, bundle)
-    if not named:
+    misnamed: list[Case] = []
+    if source.is_dir():
+        root = source.absolute()
+        named, misnamed = _by_name(_in_folder(source, bundle, output), root)
+    else:
+        root = source.absolute().parent
+        named = _in_list(source, bundle)
+        _check_names([name for name, _ in named], source)
+    if not named and not misnamed:
         raise InputError(
             f"{source} holds no case: give a folder with {', '.join(READABLE_EXTENSIONS)} files or DICOM series, "
             "or a list of such files"
         )
-    _check_names([name for name, _ in named], source)
     _check_places(named, output)
     cases = []
     for number, (name, images) in enumerate(named):
@@ -83,7 +96,7 @@ def find_cases(
     problems = [case.problem for case in cases if case.problem]
     if problems and not source.is_dir():
         raise InputError(f"{source} names cases that cannot be used: {_some(problems)}")
-    return cases
+    return [*cases, *misnamed]
 
 
 def _in_folder(folder: Path, bundle: Bundle, output: Path) -> list[tuple[str, tuple[Path, ...]]]:
@@ -109,7 +122,8 @@ def _volumes(root: Path, output: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(here.resolve())
-        folders[:] = [folder for folder in folders if not folder.startswith(".")]
+        # Of a folder and a link to it the one is taken that comes first, on every file system.
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         shown = [file for file in files if not file.startswith(".")]
         yield from (here / file for file in shown if file.lower().endswith(READABLE_EXTENSIONS))
         if any(_is_dicom(here / file) for file in sorted(shown)):
@@ -130,13 +144,13 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _in_list(file: Path, bundle: Bundle) -> tuple[list[tuple[str, tuple[Path, ...]]], Path]:
+def _in_list(file: Path, bundle: Bundle) -> list[tuple[str, tuple[Path, ...]]]:
     root = file.absolute().parent
     named = []
     for given, images in read_list(file, bundle):
         paths = tuple(root / image for image in images)
         named.append((given or _derived_name(paths[0], root), paths))
-    return named, root
+    return named
 
 
 def _derived_name(path: Path, root: Path) -> str:
@@ -147,23 +161,67 @@ def _derived_name(path: Path, root: Path) -> str:
     return name[: len(name) - len(ending)]
 
 
+def _by_name(
+    named: Sequence[tuple[str, tuple[Path, ...]]], root: Path
+) -> tuple[list[tuple[str, tuple[Path, ...]]], list[Case]]:
+    """The volumes of a folder that can have a folder of their own; the others are cases named after their files."""
+    groups = _same_names([name for name, _ in named])
+    good, bad = [], []
+    for name, images in named:
+        if not _is_fit(name):
+            problem = f"{_printable(name)!r} is no name for a folder"
+        elif len(groups[_folded(name)]) > 1:
+            problem = f"{len(groups[_folded(name)])} cases have the name {name!r}"
+        else:
+            good.append((name, images))
+            continue
+        bad.append((images, f"{problem}: rename the file, or give it another name in a list (docs/cohort.md)"))
+    taken = {name for name, _ in good}
+    misnamed = []
+    for images, problem in bad:
+        name = _printable(images[0].relative_to(root).as_posix() if images[0] != root else root.name)
+        misnamed.append(Case(f"./{name}" if name in taken else name, images, problem=problem))
+    return good, misnamed
+
+
 def _check_names(names: Sequence[str], source: Path) -> None:
     """Check that every case can have a folder of its own, on any file system."""
     for name in names:
-        unfit = name != name.strip() or name.startswith(".") or any(c in '/\\:*?"<>|' or ord(c) < 32 for c in name)
-        if not name or unfit or name.endswith(".") or len(name.encode()) > _LONGEST_NAME:
+        if not _is_fit(name):
             raise InputError(
                 f"{source} has a case named {name!r}, which is no name for a folder: give it another name in a list"
             )
-    places: dict[str, list[str]] = {}
-    for name in names:
-        # Upper and lower case, and composed letters, are one name to some file systems.
-        places.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
-    same = [" and ".join(sorted(group)) for group in places.values() if len(group) > 1]
+    same = [" and ".join(sorted(group)) for group in _same_names(names).values() if len(group) > 1]
     if same:
         raise InputError(
             f"{source} has cases of one name: {_some(same)}; give each a name of its own in a list (docs/cohort.md)"
         )
+
+
+def _is_fit(name: str) -> bool:
+    """Whether a folder can have the name on any file system."""
+    # Bytes that are no text, which Linux allows in names, come as surrogates: they fit nowhere else.
+    if not name or any(c in '/\\:*?"<>|' or ord(c) < 32 or "\ud800" <= c <= "\udfff" for c in name):
+        return False
+    return name == name.strip() and name[0] != "." and name[-1] != "." and len(name.encode()) <= _LONGEST_NAME
+
+
+def _same_names(names: Sequence[str]) -> dict[str, list[str]]:
+    """Names that would be the same folder."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_folded(name), []).append(name)
+    return groups
+
+
+def _folded(name: str) -> str:
+    """A name as file systems see it to which upper and lower case, and composed letters, are the same."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _printable(text: str) -> str:
+    """Text with escapes for what a terminal or a file cannot show."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _check_places(named: Sequence[tuple[str, tuple[Path, ...]]], output: Path) -> None:
@@ -180,14 +238,27 @@ def _fingerprint(files: Sequence[Path], root: Path) -> str:
     """SHA-256 of names, sizes and times of files, which stays as it is when the root is moved with all its files."""
     digest = hashlib.sha256()
     for path in files:
-        parts = sorted(path.parent.glob(f"{path.stem}.*")) if path.suffix.lower() in _DETACHED else [path]
-        for part in parts:
+        for part in _parts(path):
             state = part.stat()
             size = state.st_size if part.is_file() else 0
             modified = state.st_mtime_ns if part.is_file() else 0
             name = part.relative_to(root.absolute()) if part.is_relative_to(root.absolute()) else part
             digest.update(f"{name.as_posix()}\0{size}\0{modified}\n".encode())
     return digest.hexdigest()
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a volume: its file or folder, and for a header what has the same name and the file it points to."""
+    pattern = _DETACHED.get(path.suffix.lower())
+    if pattern is None:
+        return [path]
+    parts = {path, *path.parent.glob(f"{escape(path.stem)}.*")}
+    with path.open("rb") as file:
+        found = pattern.search(file.read(_HEADER_BYTES).decode(errors="surrogateescape"))
+    # "LOCAL", "LIST" and numbered names are no files.
+    if found is not None and (voxels := path.parent / found[1]).is_file():
+        parts.add(voxels)
+    return sorted(parts)
 
 
 def _some(texts: Sequence[str]) -> str:
