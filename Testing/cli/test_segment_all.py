@@ -229,6 +229,33 @@ def test_without_ray_the_error_says_how_to_install_it(
     assert "pip install 'scdseg[ray]'" in capfd.readouterr().err
 
 
+def test_without_a_cluster_at_the_address_nothing_is_made(
+    tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra [ray]")
+    source = save(tmp_path / "in" / "a.nii").parent
+    assert run(source, tiny_bundle, tmp_path / "out", "--device", "auto", "--ray", "host-without-port") == 2
+    assert "there is no Ray cluster at 'host-without-port'" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_internal_error_fails_a_case_that_another_process_may_do_and_its_place_in_the_program_is_told(
+    tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scdseg.inference.segmenter import Segmenter
+
+    def break_down(self: Segmenter, *arguments: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Segmenter, "run", break_down)
+    assert run(save(tmp_path / "in" / "a.nii").parent, tiny_bundle, tmp_path / "out") == 1
+    error = "internal error: RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert summary(tmp_path / "out")["a"]["error"] == error
+    out, _ = capfd.readouterr()
+    assert f"a: failed: {error}\nTraceback (most recent call last):\n" in out
+    assert "in break_down" in out
+
+
 def test_what_a_killed_run_left_half_written_goes_and_other_files_stay(tiny_bundle: Bundle, tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.nii")
     (tmp_path / "out" / "a").mkdir(parents=True)

@@ -126,13 +126,10 @@ def run(args: argparse.Namespace) -> int:
 @contextmanager
 def _folder(folder: Path) -> Iterator[None]:
     """A folder to write to; if it was not there before, it stays only if the block ends without an error."""
+    from scdseg.volumes.output import make_output_folder
+
     made = not folder.exists()
-    try:
-        folder.mkdir(exist_ok=True)
-    except FileNotFoundError as error:
-        raise InputError(f"output folder {folder} cannot be made: create {folder.parent} first") from error
-    except OSError as error:
-        raise InputError(f"output folder {folder} cannot be made ({error.strerror}): choose another place") from error
+    make_output_folder(folder)
     try:
         yield
     except BaseException:

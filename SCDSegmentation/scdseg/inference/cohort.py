@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from scdseg.bundle import Bundle, find_bundle
@@ -15,6 +16,7 @@ from scdseg.inference.cohort_table import write_table
 from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.segmenter import Progress, Segmenter
 from scdseg.volumes import check_outputs
+from scdseg.volumes.output import make_output_folder
 
 TABLE = "summary.csv"
 
@@ -51,7 +53,8 @@ def segment_all(
         ray: address of a Ray cluster whose workers share the cases; ``"local"`` starts one on this machine.
         cpus_per_worker: CPUs of the cluster that one worker gets.
         progress: called with step, done, total and seconds left (None while unknown).
-        log: called with a line for each case that ends, and for what a user should know.
+        log: called with a line for each case that ends, and for what a user should know; where an internal error came
+            from takes more lines.
 
     Returns:
         What became of each case, in order.
@@ -69,32 +72,36 @@ def segment_all(
         resolve_precision(precision, resolve_device(device))
     else:
         try:
-            from scdseg.inference.cohort_ray import segment_with_ray
+            from scdseg.inference.cohort_ray import connected_workers
         except ModuleNotFoundError as error:
             raise InputError(f"a Ray cluster needs the package {error.name!r}: pip install 'scdseg[ray]'") from error
     cases = find_cases(Path(source), bundle, Path(output), _step(progress, "check"))
     outcomes, waiting = _judge(cases, settings, tell)
-    work: Iterator[Outcome]
-    if ray is None:
-        work = _segment_here(waiting, Segmenter(bundle, device, precision), settings, progress) if waiting else iter(())
+    workers: AbstractContextManager[Iterator[Outcome]]
+    if not waiting:
+        workers = nullcontext(iter(()))
+    elif ray is None:
+        workers = nullcontext(_segment_here(waiting, Segmenter(bundle, device, precision), settings, progress))
     else:
-        work = segment_with_ray(ray, waiting, settings, device, cpus_per_worker, progress, tell)
-    table = _make_output(settings.output)
+        workers = connected_workers(ray, waiting, settings, device, cpus_per_worker, progress, tell)
 
     def write() -> list[Outcome]:
         ended = [outcomes[case.name] for case in cases if case.name in outcomes]
-        write_table(table, ended, bundle.labels)
+        write_table(settings.output / TABLE, ended, bundle.labels)
         return ended
 
-    write()
-    for outcome in work:
-        outcomes[outcome.case] = outcome
-        tell(_describe(outcome))
-        try:
-            write()
-        except ResourceError as error:
-            # Somebody looks at it with a program that locks it: no reason to stop before the end.
-            tell(f"{error}; it is tried again after the next case")
+    with workers as work:
+        make_output_folder(settings.output)
+        check_outputs([(settings.output / TABLE, (".csv",))], [])
+        write()
+        for outcome in work:
+            outcomes[outcome.case] = outcome
+            tell(_describe(outcome))
+            try:
+                write()
+            except ResourceError as error:
+                # Somebody looks at it with a program that locks it: no reason to stop before the end.
+                tell(f"{error}; it is tried again after the next case")
     return write()
 
 
@@ -148,18 +155,6 @@ def _settings(
     )
 
 
-def _make_output(folder: Path) -> Path:
-    """Make the output folder, and name the summary in it."""
-    try:
-        folder.mkdir(exist_ok=True)
-    except FileNotFoundError as error:
-        raise InputError(f"output folder {folder} cannot be made: create {folder.parent} first") from error
-    except OSError as error:
-        raise InputError(f"output folder {folder} cannot be made ({error.strerror}): choose another place") from error
-    check_outputs([(folder / TABLE, (".csv",))], [])
-    return folder / TABLE
-
-
 def _segment_here(
     cases: Sequence[Case], segmenter: Segmenter, settings: CohortSettings, progress: Progress | None
 ) -> Iterator[Outcome]:
@@ -191,5 +186,5 @@ def _step(progress: Progress | None, step: str) -> Callable[[int, int], None] | 
 
 def _describe(outcome: Outcome) -> str:
     if outcome.status == "failed":
-        return f"{outcome.case}: failed: {outcome.error}"
+        return f"{outcome.case}: failed: {outcome.error}\n{outcome.details}".rstrip()
     return f"{outcome.case}: {outcome.status}, {outcome.report['seconds']['total']:.1f} s"

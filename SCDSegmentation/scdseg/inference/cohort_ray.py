@@ -1,7 +1,8 @@
 """The cases of a cohort on the workers of a Ray cluster: one worker a GPU, or a few CPUs.
 
 The workers read and write the files themselves, on a file system that all machines share; only the names of the cases
-and their reports travel. A case whose worker is killed goes to another one; the second time it is marked failed.
+and their reports travel. A case whose worker is killed, or fails for what may be its fault, goes to another one; the
+second time it is marked failed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import logging
 import os
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -20,19 +20,18 @@ import ray.exceptions
 
 from scdseg.errors import Cancelled, DeviceError, ResourceError, ScdsegError
 from scdseg.inference.cohort_cases import Case
+from scdseg.inference.cohort_queue import CaseQueue
 from scdseg.inference.cohort_result import CohortSettings, Outcome, discard_partial, model_sha256, segment_case
 from scdseg.inference.segmenter import Progress, Segmenter
 
-# A case that ended so many workers is not given to another one.
-_MOST_ATTEMPTS = 2
 # Workers that ended while they started, one after the other, before their place is given up.
 _MOST_STARTS = 3
 _SECONDS_TO_STOP = 30.0
 _SECONDS_OF_WAITING = 60.0
 
 
-class _Place(NamedTuple):
-    """Where workers run: how many, what Ray gives to each, and the device that it computes on."""
+class _Room(NamedTuple):
+    """What a cluster has for workers: how many, what Ray gives to each, and the device that it computes on."""
 
     workers: int
     resources: dict[str, float]
@@ -55,8 +54,11 @@ class _Worker:
         self._stop = threading.Event()
         self._segmenter: Segmenter | None = None
 
-    def load(self) -> str:
-        """Load the model; what is wrong with this worker's machine, or nothing."""
+    def load(self) -> tuple[str, str]:
+        """Load the model; where this worker is, and what is wrong there, or nothing."""
+        return f"{ray.get_runtime_context().get_node_id()} {ray.get_gpu_ids()}", self._load()
+
+    def _load(self) -> str:
         import torch
 
         from scdseg.bundle import find_bundle
@@ -76,6 +78,10 @@ class _Worker:
             return str(error)
         return ""
 
+    def is_there(self) -> bool:
+        """Whether this worker still runs."""
+        return True
+
     def segment(self, case: Case) -> Outcome | None:
         """Segment a case; None if it was stopped."""
         assert self._segmenter is not None
@@ -89,7 +95,8 @@ class _Worker:
         self._stop.set()
 
 
-def segment_with_ray(
+@contextmanager
+def connected_workers(
     address: str,
     cases: Sequence[Case],
     settings: CohortSettings,
@@ -97,8 +104,8 @@ def segment_with_ray(
     cpus_per_worker: int,
     progress: Progress | None,
     log: Callable[[str], None],
-) -> Iterator[Outcome]:
-    """Segment cases on a Ray cluster, in no certain order.
+) -> Iterator[Iterator[Outcome]]:
+    """Workers of a Ray cluster that segment cases, in no certain order, while what this yields is iterated.
 
     Args:
         address: ``"auto"``, ``"ray://HOST:PORT"`` or ``"HOST:PORT"``; ``"local"`` starts a cluster on this machine that
@@ -114,39 +121,49 @@ def segment_with_ray(
         DeviceError: the cluster does not have the device.
         ResourceError: no cluster at this address, or no worker is left.
     """
-    if not cases:
-        return
     with _connected(address):
-        crew = _Crew(cases, settings, _place(device, cpus_per_worker), log)
+        crew = _Crew(cases, settings, _room(device, cpus_per_worker), log)
         try:
-            began = time.perf_counter()
-            if progress is not None:
-                progress("cases", 0, len(cases), None)
-            for ended, outcome in enumerate(crew.work(), 1):
-                if progress is not None:
-                    left = (time.perf_counter() - began) / ended * (len(cases) - ended)
-                    progress("cases", ended, len(cases), left)
-                yield outcome
+            yield crew.work() if progress is None else _shown(crew.work(), len(cases), progress)
         finally:
             crew.stop()
 
 
+def _shown(outcomes: Iterator[Outcome], count: int, progress: Progress) -> Iterator[Outcome]:
+    """Tell how many cases have ended."""
+    began = time.perf_counter()
+    progress("cases", 0, count, None)
+    for ended, outcome in enumerate(outcomes, 1):
+        progress("cases", ended, count, (time.perf_counter() - began) / ended * (count - ended))
+        yield outcome
+
+
+class _Member(NamedTuple):
+    """A worker, and where it is once it has told."""
+
+    actor: Any
+    place: str = ""
+
+
 class _Crew:
-    """Workers, the cases that wait for them, and what each is doing."""
+    """Workers, and what each is doing."""
 
     def __init__(
-        self, cases: Sequence[Case], settings: CohortSettings, place: _Place, log: Callable[[str], None]
+        self, cases: Sequence[Case], settings: CohortSettings, room: _Room, log: Callable[[str], None]
     ) -> None:
-        self._waiting = deque(cases)
+        self._queue = CaseQueue(cases)
         self._settings = settings
-        self._place = place
+        self._room = room
         self._log = log
         # The actor is built here, not by a decorator: importing this module connects to nothing.
-        self._worker = ray.remote(max_restarts=0, max_concurrency=2, **place.resources)(_Worker)
-        # What runs: the case of a worker, or None while it loads the model.
-        self._running: dict[Any, tuple[Any, Case | None]] = {}
-        self._idle: list[Any] = []
-        self._attempts: Counter[str] = Counter()
+        self._actor = ray.remote(max_restarts=0, max_concurrency=2, **room.resources)(_Worker)
+        # By what they are to answer.
+        self._loading: dict[Any, _Member] = {}
+        self._asked: dict[Any, tuple[_Member, Case]] = {}
+        self._busy: dict[Any, tuple[_Member, Case]] = {}
+        self._idle: list[_Member] = []
+        # They keep their places, so that no other worker comes there.
+        self._unusable: list[_Member] = []
         self._failed_starts = 0
         self._last_problem = ""
 
@@ -156,85 +173,125 @@ class _Crew:
         Raises:
             ResourceError: no worker is left.
         """
-        for _ in range(min(self._place.workers, len(self._waiting))):
+        for _ in range(min(self._room.workers, len(self._queue))):
             self._hire()
         began, told = time.perf_counter(), False
-        while self._waiting or any(case is not None for _, case in self._running.values()):
-            while self._idle and self._waiting:
-                worker, case = self._idle.pop(), self._waiting.popleft()
-                self._running[worker.segment.remote(case)] = (worker, case)
-            if not self._running:
+        while self._queue or self._asked or self._busy:
+            self._assign()
+            running = [*self._loading, *self._asked, *self._busy]
+            if not running:
                 raise ResourceError(f"no worker is left: {self._last_problem}")
-            ended, _ = ray.wait(list(self._running), num_returns=1, timeout=_SECONDS_OF_WAITING)
+            ended, _ = ray.wait(running, num_returns=1, timeout=_SECONDS_OF_WAITING)
             for reference in ended:
-                yield from self._take(reference, *self._running.pop(reference))
-            if not told and not self._idle and all(case is None for _, case in self._running.values()):
+                yield from self._take(reference)
+            if not told and len(self._loading) == len(running):
                 told = time.perf_counter() - began > _SECONDS_OF_WAITING
                 if told:
-                    self._log(f"still waiting for a first worker; each needs {_describe(self._place.resources)}")
+                    self._log(f"still waiting for a first worker; each needs {_describe(self._room.resources)}")
 
     def stop(self) -> None:
         """Let running cases end at their next window, then end all workers."""
-        busy = {reference: worker for reference, (worker, case) in self._running.items() if case is not None}
-        workers = [*self._idle, *(worker for worker, _ in self._running.values())]
         with suppress(Exception):  # The cluster may be what failed.
-            for worker in busy.values():
-                worker.stop.remote()
-            if busy:
-                ray.wait(list(busy), num_returns=len(busy), timeout=_SECONDS_TO_STOP)
-        for worker in workers:
-            with suppress(Exception):
-                ray.kill(worker)
-        for _, case in self._running.values():
-            if case is not None:
-                discard_partial(self._settings.files(case.name)["labels"].parent)
+            for member, _ in self._busy.values():
+                member.actor.stop.remote()
+            if self._busy:
+                ray.wait(list(self._busy), num_returns=len(self._busy), timeout=_SECONDS_TO_STOP)
+        at_work = [*self._asked.values(), *self._busy.values()]
+        for member in (*self._loading.values(), *self._idle, *self._unusable, *(member for member, _ in at_work)):
+            self._end(member)
+        for _, case in at_work:
+            self._discard_partial(case)
 
     def _hire(self) -> None:
-        threads = int(self._place.resources["num_cpus"]) if self._place.device == "cpu" else 0
-        worker = self._worker.remote(self._settings, self._place.device, threads)
-        self._running[worker.load.remote()] = (worker, None)
+        threads = int(self._room.resources["num_cpus"]) if self._room.device == "cpu" else 0
+        actor = self._actor.remote(self._settings, self._room.device, threads)
+        self._loading[actor.load.remote()] = _Member(actor)
 
-    def _take(self, reference: Any, worker: Any, case: Case | None) -> Iterator[Outcome]:
+    def _assign(self) -> None:
+        """Give cases to idle workers, once these have answered: one may have ended long since."""
+        at_work = [*self._asked.values(), *self._busy.values()]
+        places = {member.place for member in (*self._idle, *(member for member, _ in at_work))}
+        for member in list(self._idle):
+            case = self._queue.take(member.place, places)
+            if case is not None:
+                self._idle.remove(member)
+                self._asked[member.actor.is_there.remote()] = (member, case)
+
+    def _take(self, reference: Any) -> Iterator[Outcome]:
         """Take what a worker answers, or hire another one in its place."""
         try:
             answer = ray.get(reference)
         except ray.exceptions.RayError as error:
-            with suppress(Exception):
-                ray.kill(worker)
-            yield from self._lose(case, " ".join(str(error).split()))
+            yield from self._lose(reference, " ".join(str(error).split()))
             return
-        if case is None and answer:
-            self._last_problem = answer
-            self._log(f"a worker cannot be used: {answer}")
-            ray.kill(worker)
-            return
-        self._idle.append(worker)
-        if case is None:
-            self._failed_starts = 0
-        elif answer is not None:
-            yield answer
+        if reference in self._loading:
+            self._join(self._loading.pop(reference).actor, *answer)
+        elif reference in self._asked:
+            member, case = self._asked.pop(reference)
+            self._busy[member.actor.segment.remote(case)] = (member, case)
+        else:
+            yield from self._receive(*self._busy.pop(reference), answer)
 
-    def _lose(self, case: Case | None, reason: str) -> Iterator[Outcome]:
-        """Go on without a worker."""
+    def _join(self, actor: Any, place: str, problem: str) -> None:
+        """A worker has loaded the model, or cannot be used."""
+        if problem:
+            self._last_problem = problem
+            self._log(f"a worker cannot be used: {problem}")
+            self._unusable.append(_Member(actor, place))
+            return
+        self._failed_starts = 0
+        self._idle.append(_Member(actor, place))
+
+    def _receive(self, member: _Member, case: Case, outcome: Outcome | None) -> Iterator[Outcome]:
+        """A worker has ended a case; if the fault may be its own, another one takes its place, and the case."""
+        if outcome is None or not outcome.elsewhere:
+            self._idle.append(member)
+            if outcome is not None:
+                if outcome.status == "done":
+                    self._queue.end(member.place)
+                yield outcome
+            return
+        self._last_problem = f"the last one failed: {outcome.error}"
+        self._end(member)
+        if self._queue.fail(case, member.place):
+            self._log(f"{case.name}: {outcome.error}; another worker takes it\n{outcome.details}".rstrip())
+        else:
+            yield outcome
+        self._replace()
+
+    def _lose(self, reference: Any, reason: str) -> Iterator[Outcome]:
+        """Go on without a worker that ended."""
         self._last_problem = f"the last one ended: {reason}"
-        if case is None:
+        if reference in self._loading:
+            self._end(self._loading.pop(reference))
             self._failed_starts += 1
             if self._failed_starts < _MOST_STARTS:
                 self._hire()
             return
-        self._attempts[case.name] += 1
-        discard_partial(self._settings.files(case.name)["labels"].parent)
-        if self._attempts[case.name] < _MOST_ATTEMPTS:
+        begun = reference in self._busy
+        member, case = (self._busy if begun else self._asked).pop(reference)
+        self._end(member)
+        self._discard_partial(case)
+        if self._queue.fail(case, member.place) if begun else self._queue.put_back(case, member.place):
             self._log(f"{case.name}: its worker ended; another one takes it")
-            self._waiting.append(case)
         else:
             yield Outcome(
                 case.name,
                 "failed",
-                f"ended {_MOST_ATTEMPTS} workers (out of memory?): try it with scdseg segment; Ray says: {reason}",
+                f"ended two workers (out of memory?): try it with scdseg segment; Ray says: {reason}",
             )
-        if len(self._waiting) > len(self._idle) + sum(load is None for _, load in self._running.values()):
+        self._replace()
+
+    def _replace(self) -> None:
+        if self._queue:
             self._hire()
+
+    def _end(self, member: _Member) -> None:
+        with suppress(Exception):
+            ray.kill(member.actor)
+
+    def _discard_partial(self, case: Case) -> None:
+        discard_partial(self._settings.files(case.name)["labels"].parent)
 
 
 @contextmanager
@@ -258,7 +315,7 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _place(device: str, cpus: int) -> _Place:
+def _room(device: str, cpus: int) -> _Room:
     """How many workers a cluster has room for, and what each gets."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
@@ -268,14 +325,14 @@ def _place(device: str, cpus: int) -> _Place:
         raise DeviceError(f"device {device!r} cannot be chosen with Ray, which gives each worker its own: use 'auto'")
     if gpus and device != "cpu":
         beside = min(int(machine.get("CPU", 0) // machine["GPU"]) for machine in machines if machine.get("GPU", 0) >= 1)
-        return _Place(gpus, {"num_gpus": 1, "num_cpus": min(cpus, beside)}, "cuda")
+        return _Room(gpus, {"num_gpus": 1, "num_cpus": min(cpus, beside)}, "cuda")
     # A machine that is smaller than a worker was meant to be still is one worker.
     largest = int(max(machine.get("CPU", 0) for machine in machines))
     if not largest:
         raise DeviceError("the Ray cluster has no CPU: start its machines with --num-cpus")
     each = min(cpus, largest)
     workers = sum(int(machine.get("CPU", 0)) // each for machine in machines)
-    return _Place(workers, {"num_gpus": 0, "num_cpus": each}, "cpu")
+    return _Room(workers, {"num_gpus": 0, "num_cpus": each}, "cpu")
 
 
 def _describe(resources: dict[str, float]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scdseg.errors import Cancelled, InputError, ScdsegError
+from scdseg.errors import Cancelled, InputError, ResourceError, ScdsegError
 
 if TYPE_CHECKING:
     from scdseg.bundle import Bundle
@@ -62,12 +63,17 @@ class Outcome:
         status: ``"done"``, ``"skipped"`` (it was done before) or ``"failed"``.
         error: what went wrong, in a line; empty unless it failed.
         report: of the segmentation; empty if it failed.
+        elsewhere: whether it failed for what may be the fault of the process, device or machine, so that it is worth
+            another try elsewhere.
+        details: where in the program it failed, if that is an internal error; many lines.
     """
 
     case: str
     status: str
     error: str = ""
     report: dict[str, Any] = field(default_factory=dict)
+    elsewhere: bool = False
+    details: str = ""
 
 
 def model_sha256(bundle: Bundle) -> str:
@@ -163,9 +169,10 @@ def segment_case(
     except Cancelled:
         raise
     except ScdsegError as error:
-        return Outcome(case.name, "failed", _line(str(error)))
+        return Outcome(case.name, "failed", _line(str(error)), elsewhere=not isinstance(error, InputError))
     except Exception as error:
-        return Outcome(case.name, "failed", _line(f"internal error: {type(error).__name__}: {error}"))
+        message = _line(f"internal error: {type(error).__name__}: {error}")
+        return Outcome(case.name, "failed", message, elsewhere=True, details=traceback.format_exc())
     finally:
         with suppress(OSError):
             folder.rmdir()  # unless it holds files
@@ -183,8 +190,12 @@ def discard_partial(folder: Path) -> None:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
-    except OSError as error:
+    except FileExistsError as error:
         raise InputError(f"the folder {folder} cannot be made ({error.strerror}): remove what is there") from error
+    except OSError as error:
+        raise ResourceError(
+            f"the folder {folder} cannot be made ({error.strerror}): check the disk it is on"
+        ) from error
 
 
 def _remove(files: Sequence[Path]) -> None:

@@ -48,6 +48,20 @@ def check_outputs(outputs: Sequence[tuple[Path, Sequence[str]]], inputs: Sequenc
             raise InputError(f"output {path} exists and is write-protected: remove it or give another name")
 
 
+def make_output_folder(folder: Path) -> None:
+    """Make a folder for outputs, unless it is there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise InputError(f"output folder {folder} cannot be made: create {folder.parent} first") from error
+    except OSError as error:
+        raise InputError(f"output folder {folder} cannot be made ({error.strerror}): choose another place") from error
+
+
 @contextmanager
 def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
     """Temporary names in the target folders; on leaving without an error all files get their final names at once.
