@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -60,12 +61,19 @@ def finished_run(folder: Path, recipe: Recipe) -> Run:
     resume = (folder / "last.ckpt").is_file()
     if resume:
         run = read_run(folder)
-        if run.recipe.optimisation != recipe.optimisation:
+        if _settings(run.recipe) != _settings(recipe):
             raise InputError(f"{folder}: holds a run with other settings; give another OUT, or the --steps of before")
         if run.step == recipe.optimisation.steps:
             return run
     train(recipe, folder, resume, "cpu")
     return read_run(folder)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """All that a run depends on, but where its files lie."""
+    settings = asdict(replace(recipe, directory=Path()))
+    settings["data"] |= {"root": "", "labels": ""}
+    return settings
 
 
 def dice_on(run: Run, scans: Dataset[tuple[Tensor, Tensor]], count: int, names: Sequence[str]) -> dict[str, float]:
@@ -163,7 +171,7 @@ def _command(arguments: argparse.Namespace) -> str:
     seeds, ratios = (" ".join(map(str, values)) for values in (arguments.seeds, arguments.keep_ratios))
     return (
         f"python Testing/measure_quality_kept.py OUT --label-maps FOLDER{steps} --seeds {seeds} --keep-ratios {ratios} "
-        f"--scans {arguments.scans}"
+        f"--scans {arguments.scans} --rounds {arguments.rounds}"
     )
 
 

@@ -93,7 +93,7 @@ def _command(arguments: argparse.Namespace) -> str:
     return (
         f"python Testing/measure_training_throughput.py --device {arguments.device} --precision {arguments.precision} "
         f"--threads {arguments.threads} --rounds {arguments.rounds} --batch-size {arguments.batch_size} "
-        f"--keep-ratios {ratios}"
+        f"--keep-ratios {ratios} --recipes {' '.join(arguments.recipes)}"
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from scdseg.errors import InputError
-from scdseg.training.data import TrainingData, open_data
+from scdseg.training.data import TrainingData, label_channels, open_data
 from scdseg.training.recipe import Recipe, load_recipe
 from scdseg.training.settings import ImageListSettings
 from small_datasets import write_btcv, write_msd_braintumour
@@ -86,7 +86,7 @@ def test_every_case_is_visited_once_an_epoch(btcv: Path) -> None:
 def test_regions_are_nested_and_have_their_own_channels(brain_tumour: Path) -> None:
     recipe = recipe_of("msd_braintumour", brain_tumour, data__spacing="[3.0, 3.0, 3.0]")
     data = opened(recipe)
-    assert data.names == ("Non-enhancing tumor", "Edema", "Enhancing tumor")
+    assert label_channels(recipe)[0] == ("Tumor core", "Whole tumor", "Enhancing tumor")
     assert len(data.held_out) == 1  # type: ignore[arg-type]
     image, target = data.held_out[0]
     core, whole, enhancing = (target > 0).unbind(0)
@@ -138,27 +138,26 @@ def strange_label(root: Path) -> str:
 def other_grid(root: Path) -> str:
     path = root / "labelsTr" / "label0004.nii.gz"
     _image(path, np.asarray(nib.load(path).dataobj)[:-1])
-    return r"label0004\.nii\.gz: has 55×40×36 voxels, but img0004\.nii\.gz has 56×40×36"
+    return r"label0004\.nii\.gz \(label\) has 55×40×36 voxels, but .*img0004\.nii\.gz has 56×40×36"
 
 
 def moved(root: Path) -> str:
     path = root / "labelsTr" / "label0002.nii.gz"
     _image(path, np.asarray(nib.load(path).dataobj), shift=5.0)
-    return r"label0002\.nii\.gz: lies elsewhere than img0002\.nii\.gz"
+    return r"label0002\.nii\.gz \(label\) has a position, spacing or orientation up to 5 mm away"
+
+
+def stretched(root: Path) -> str:
+    path = root / "labelsTr" / "label0002.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine @ np.diag([1.05, 1, 1, 1])), path)
+    return r"label0002\.nii\.gz \(label\) has a position, spacing or orientation up to"
 
 
 def truncated(root: Path) -> str:
     path = root / "imagesTr" / "img0001.nii.gz"
     path.write_bytes(path.read_bytes()[:-3000])
-    return r"img0001\.nii\.gz: is damaged"
-
-
-def not_finite(root: Path) -> str:
-    path = root / "imagesTr" / "img0002.nii.gz"
-    array = np.asarray(nib.load(path).dataobj).astype(np.float32)
-    array[3, 3, 3] = np.nan
-    _image(path, array)
-    return r"img0002\.nii\.gz: has voxels that are no number"
+    return r"img0001\.nii\.gz is damaged or cut short"
 
 
 def two_channels(root: Path) -> str:
@@ -187,7 +186,7 @@ def other_key(root: Path) -> str:
 
 @pytest.mark.parametrize(
     "spoil",
-    [no_file, strange_label, other_grid, moved, truncated, not_finite, two_channels, in_both_lists, no_list, other_key],
+    [no_file, strange_label, other_grid, moved, stretched, truncated, two_channels, in_both_lists, no_list, other_key],
 )
 def test_a_bad_case_is_named_before_training(btcv: Path, tmp_path: Path, spoil: Any) -> None:
     root = Path(shutil.copytree(btcv, tmp_path / "data"))
@@ -200,6 +199,33 @@ def test_labels_without_a_channel_of_their_own_can_count_as_background(btcv: Pat
     root = Path(shutil.copytree(btcv, tmp_path / "data"))
     strange_label(root)
     assert opened(recipe_of("btcv", root, data__background="[77]"))
+
+
+def test_label_values_of_any_size_have_their_channel(btcv: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(btcv, tmp_path / "data"))
+    for path in (root / "labelsTr").iterdir():
+        image = nib.load(path)
+        array = np.asarray(image.dataobj).astype(np.int16)
+        nib.save(nib.Nifti1Image(np.where(array > 0, array + 1000, 0).astype(np.int16), image.affine), path)
+    entries = json.loads((load_recipe("btcv").directory / "btcv.labels.json").read_text())
+    for entry in entries:
+        entry["source"] = [entry["value"] + 1000]
+    (tmp_path / "labels.json").write_text(json.dumps(entries))
+    plain = opened(recipe_of("btcv", btcv)).held_out[0][1]
+    other = opened(recipe_of("btcv", root, data__labels=str(tmp_path / "labels.json"))).held_out[0][1]
+    assert torch.equal(plain, other)
+
+
+def test_a_file_in_metres_is_read_as_the_product_reads_it(btcv: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(btcv, tmp_path / "data"))
+    for path in root.glob("*Tr/*0005.nii.gz"):
+        image = nib.load(path)
+        stored = nib.Nifti1Image(np.asarray(image.dataobj), np.diag([1e-3, 1e-3, 1e-3, 1]) @ image.affine)
+        stored.header.set_xyzt_units("meter")
+        nib.save(stored, path)
+    millimetres, metres = (opened(recipe_of("btcv", folder)).held_out[0] for folder in (btcv, root))
+    assert torch.allclose(millimetres[0], metres[0], atol=1e-4)
+    assert torch.equal(millimetres[1], metres[1])
 
 
 def test_turning_needs_a_window_that_can_be_turned(btcv: Path) -> None:

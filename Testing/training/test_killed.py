@@ -33,7 +33,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_recipe: Path, tmp_path: P
     folder = tmp_path / "killed"
     run = train(tiny_recipe, folder)
     deadline = time.monotonic() + 300
-    while not (folder / "step=10.ckpt").is_file() and time.monotonic() < deadline:
+    while not (folder / "last.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
     run.send_signal(signal.SIGKILL)
     assert run.wait(30) == -signal.SIGKILL

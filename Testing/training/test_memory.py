@@ -12,6 +12,7 @@ from torch import Tensor
 from scdseg.errors import InputError
 from scdseg.networks import SCDUNETR
 from scdseg.training import memory
+from scdseg.training.devices import Devices
 
 NETWORK: dict[str, Any] = {
     "in_channels": 1,
@@ -64,7 +65,16 @@ def test_a_step_that_does_not_fit_is_refused_with_what_to_change(monkeypatch: py
     network = SCDUNETR(**NETWORK)
     needed = memory.step_bytes(network, 2, 1.0)
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1))
-    with pytest.raises(InputError, match=r"one training step takes about .* GB.*batch_size \(2\) or network\.img_size"):
-        memory.check_memory(network, 2, 1.0, False, torch.device("cpu"))
+    with pytest.raises(InputError, match=r"one training step takes about .* GB.*the batch \(2\) or network\.img_size"):
+        memory.check_memory(network, 2, 1.0, False, Devices("cpu"))
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=needed))
-    memory.check_memory(network, 2, 1.0, False, torch.device("cpu"))
+    memory.check_memory(network, 2, 1.0, False, Devices("cpu"))
+
+
+def test_every_process_on_the_cpu_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SCDUNETR(**NETWORK)
+    needed = memory.step_bytes(network, 2, 1.0)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=1.5 * needed))
+    memory.check_memory(network, 2, 1.0, False, Devices("cpu"))
+    with pytest.raises(InputError, match="one training step takes"):
+        memory.check_memory(network, 2, 1.0, False, Devices("cpu", per_node=2))

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from scdseg.training.devices import Devices
 from scdseg.training.module import KEEP_RATIOS, SegmentationModule
 from scdseg.training.recipe import load_recipe
+from scdseg.training.seeds import seed_of
 
 
 def make_module(recipe_file: Path, **optimisation: Any) -> SegmentationModule:
@@ -69,14 +71,38 @@ def test_the_rate_warms_up_stays_and_cools_down(tiny_recipe: Path) -> None:
     assert optimiser.param_groups[0]["lr"] == 0
 
 
-def test_weight_decay_spares_biases_and_norms(tiny_recipe: Path) -> None:
+def test_weight_decay_spares_biases_norms_and_learnt_tokens(tiny_recipe: Path) -> None:
     module = make_module(tiny_recipe, weight_decay=0.3)
     settings: Any = module.configure_optimizers()
     groups = settings["optimizer"].param_groups
     decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     assert set(decay) == {id(p) for p in module.parameters()}
     for name, parameter in module.named_parameters():
-        assert decay[id(parameter)] == (0.3 if parameter.ndim > 1 else 0.0), name
+        spared = parameter.ndim == 1 or any(word in name for word in ("cls_token", "position_embedding", "layer_token"))
+        assert decay[id(parameter)] == (0.0 if spared else 0.3), name
+
+
+def test_early_blocks_learn_slower_with_layer_decay(tiny_recipe: Path) -> None:
+    module = make_module(tiny_recipe, learning_rate=1.0, layer_decay=0.5, warmup_steps=0)
+    settings: Any = module.configure_optimizers()
+    rate = {id(p): group["initial_lr"] for group in settings["optimizer"].param_groups for p in group["params"]}
+    rates = {name: rate[id(p)] for name, p in module.network.named_parameters()}
+    assert rates["encoder.embedding.position_embedding"] == 0.5**4
+    assert [rates[f"encoder.blocks.{n}.attention.qkv.weight"] for n in range(3)] == [0.125, 0.25, 0.5]
+    assert rates["encoder.norm.weight"] == rates["decoder.output.conv.conv.weight"] == 1.0
+
+
+def test_the_rate_follows_the_batch_of_all_devices(tiny_recipe: Path) -> None:
+    recipe = load_recipe(tiny_recipe)
+    settings = replace(recipe.optimisation, learning_rate=0.256, learning_rate_batch=256, batch_size=2, accumulate=3)
+    module = SegmentationModule(replace(recipe, optimisation=settings), list("abcde"), 6, Devices("cpu", 2, 2))
+    configured: Any = module.configure_optimizers()
+    assert configured["optimizer"].param_groups[0]["initial_lr"] == pytest.approx(0.001 * 2 * 3 * 4)
+
+
+def test_a_seed_of_any_size_trains(tiny_recipe: Path) -> None:
+    assert 0 <= seed_of(20251125, 10**6, 3, 511) < 2**63
+    assert seed_of(1, 2) != seed_of(2, 1)
 
 
 def changed_parts(module: SegmentationModule) -> set[str]:

@@ -22,7 +22,7 @@ from scdseg.training.devices import Devices
 from scdseg.training.pretraining import PretrainingModule, pretrain
 from scdseg.training.recipe import load_recipe
 from scdseg.training.start import load_start
-from scdseg.training.train import prepare
+from scdseg.training.train import build_module
 
 SETTINGS = {
     "pretraining.steps": "60",
@@ -76,7 +76,7 @@ def test_masks_are_a_matter_of_seed_and_window_alone(tiny_recipe: Path) -> None:
     assert torch.equal(PretrainingModule(load_recipe(tiny_recipe, SETTINGS)).orders(3, 0, 2), orders[3])
     other = PretrainingModule(load_recipe(tiny_recipe, SETTINGS | {"seed": "4"}))
     assert not torch.equal(other.orders(3, 0, 2), orders[3])
-    two = PretrainingModule(load_recipe(tiny_recipe, SETTINGS), devices=2)
+    two = PretrainingModule(load_recipe(tiny_recipe, SETTINGS), devices=Devices(per_node=2))
     assert torch.equal(torch.cat([two.orders(1, rank, 1) for rank in (0, 1)]), orders[1])
 
 
@@ -118,7 +118,7 @@ def test_images_without_labels_are_enough(tiny_recipe: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", ["scd", "dense"])
 def test_training_starts_from_what_was_learnt(pretrained: Path, tiny_recipe: Path, kind: str) -> None:
     settings = {"start": str(pretrained), "network.kind": kind, "network.decoder": "light"}
-    module, _, _ = prepare(load_recipe(tiny_recipe, settings), None, Devices("cpu"))
+    module = build_module(load_recipe(tiny_recipe, settings), Devices("cpu"))
     state = load(pretrained.with_name("last.ckpt"))["state_dict"]
     vit = getattr(module.network, "encoder", module.network)
     for name, weight in vit.state_dict().items():

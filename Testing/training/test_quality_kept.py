@@ -14,6 +14,7 @@ from scdseg.errors import InputError
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
 from scdseg.training.data import label_channels
+from scdseg.training.label_entries import read_label_entries
 from scdseg.training.recipe import load_recipe
 from scdseg.training.runs import validation_differences
 from scdseg.training.settings import DataSettings
@@ -38,7 +39,7 @@ def test_the_networks_differ_in_pruning_alone(tmp_path: Path) -> None:
 def test_every_merged_value_belongs_to_a_label_and_both_sides_have_one_contrast() -> None:
     recipe = load_recipe(RECIPE)
     assert isinstance(recipe.data, DataSettings)
-    values = {entry["value"] for entry in label_channels(recipe)[0]}
+    values = {entry["value"] for entry in read_label_entries(recipe.directory / recipe.data.labels)}
     merge = recipe.data.merge or {}
     assert len(values) == 10
     assert set(merge.values()) <= values

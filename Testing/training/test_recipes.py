@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from statistics import fmean
 
 import nibabel as nib
 import numpy as np
@@ -61,7 +62,8 @@ def test_a_recipe_of_the_paper_becomes_a_model(recipe: str, steps: int, tmp_path
     write, spacing = (write_btcv, "[3.0, 3.0, 4.0]") if recipe == "btcv" else (write_msd_braintumour, "[3.0, 3.0, 3.0]")
     root = write(tmp_path / "data").parent
     losses = run(recipe, root, tmp_path / "run", spacing, steps)
-    assert losses[-1] < (0.99 if steps == 60 else 0.6) * losses[0]
+    first, last = (fmean(part) for part in (losses[: len(losses) // 5], losses[-len(losses) // 5 :]))
+    assert last < (0.97 if steps == 60 else 0.6) * first
     bundle = export(tmp_path / "run" / "last.ckpt", tmp_path / "model")
     assert bundle.activation == ("softmax" if recipe == "btcv" else "sigmoid")
 

@@ -170,7 +170,8 @@ METADATA_SCHEMA: dict[str, Any] = {
 
 @cache
 def _validator(kind: str) -> Draft202012Validator:
-    return Draft202012Validator({"metadata": METADATA_SCHEMA, "labels": LABELS_SCHEMA}[kind])
+    sections = {name: _SCD["properties"][name] for name in ("preprocessing", "inference")}
+    return Draft202012Validator({"metadata": METADATA_SCHEMA, "labels": LABELS_SCHEMA, **sections}[kind])
 
 
 def read_json(path: Path) -> Any:
@@ -210,7 +211,8 @@ def validate(document: Any, kind: str, path: Path) -> None:
 
     Args:
         document: what ``read_json`` returned.
-        kind: ``"metadata"`` for a bundle's metadata, ``"labels"`` for a list of labels.
+        kind: ``"metadata"`` for a bundle's metadata, ``"labels"`` for a list of labels, ``"preprocessing"`` or
+            ``"inference"`` for one of the metadata's sections.
         path: the file, for the message.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 import lightning.pytorch as pl
 from torch import Tensor
@@ -34,45 +34,45 @@ class TrainingData:
     Args:
         samples: by number.
         held_out: whole volumes with their targets; may be empty.
-        names: of the labels in the order of their channels.
     """
 
     samples: Samples
     held_out: Dataset[tuple[Tensor, Tensor]]
-    names: tuple[str, ...]
 
 
-def label_channels(recipe: Recipe) -> tuple[tuple[dict[str, Any], ...], int]:
-    """The recipe's labels and how many channels the logits have."""
-    entries = read_label_entries(recipe.directory / recipe.data.labels)
-    return entries, logit_channels(entries, recipe.optimisation.activation)
+def label_channels(recipe: Recipe) -> tuple[tuple[str, ...], int]:
+    """Names of the recipe's labels in the order of their channels, and how many channels the logits have."""
+    activation = recipe.optimisation.activation
+    entries = read_label_entries(recipe.directory / recipe.data.labels, activation)
+    named = sorted(zip(entry_channels(entries, activation), entries, strict=True), key=lambda pair: pair[0])
+    names = tuple(entry.get("channel_name", entry["name"]) for _, entry in named)
+    return names, logit_channels(entries, activation)
 
 
-def open_data(recipe: Recipe, window: Sequence[int], labelled: bool = True) -> TrainingData:
+def open_data(recipe: Recipe, window: Sequence[int], labelled: bool = True, devices: int = 1) -> TrainingData:
     """Open and check a recipe's data.
 
     Args:
         recipe: with label maps or a list of images.
         window: size of a sample in voxels.
         labelled: whether targets are needed; pre-training does without.
+        devices: how many train together.
 
     Raises:
         InputError: naming the file that cannot be used, and why.
     """
-    entries, _ = label_channels(recipe)
-    channels = entry_channels(entries, recipe.optimisation.activation)
-    names = tuple(entry["name"] for _, entry in sorted(zip(channels, entries, strict=True), key=lambda pair: pair[0]))
+    settings = recipe.optimisation
     if isinstance(recipe.data, ImageListSettings):
-        windows, held_out = open_images(recipe, entries, window, labelled)
-        return TrainingData(windows, held_out, names)
-    if recipe.optimisation.activation == "sigmoid":
-        raise InputError(f"{recipe.name}: label maps are trained on with loss dice_ce, not {recipe.optimisation.loss}")
+        entries = read_label_entries(recipe.directory / recipe.data.labels, settings.activation)
+        return TrainingData(*open_images(recipe, entries, window, labelled))
+    if settings.activation == "sigmoid":
+        raise InputError(f"{recipe.name}: label maps are trained on with loss dice_ce, not {settings.loss}")
     scheme, heads, others = read_heads(recipe)
     x, y, z = window
     synthesiser = ScanSynthesiser(scheme, (x, y, z), recipe.data.spacing, recipe.synthesis)
-    curriculum = recipe.optimisation.curriculum_steps * recipe.optimisation.batch_size * recipe.optimisation.accumulate
+    curriculum = settings.curriculum_steps * settings.batch_size * settings.accumulate * devices
     whole = HeldOutScans(others, whole_head_synthesiser(recipe, scheme), recipe.validation.scans, recipe.seed)
-    return TrainingData(SyntheticScans(heads, synthesiser, recipe.seed, curriculum), whole, names)
+    return TrainingData(SyntheticScans(heads, synthesiser, recipe.seed, curriculum), whole)
 
 
 class SampleStream(IterableDataset[tuple[Tensor, Tensor]]):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
 from lightning.pytorch.strategies import FSDPStrategy, Strategy
+
+from scdseg.networks.transformer import TransformerBlock
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,20 @@ class Devices:
         return self.per_node * self.nodes
 
     @property
-    def first(self) -> torch.device:
-        """The first of them; the CPU stands in for what is not there, which Lightning refuses later."""
+    def own(self) -> torch.device:
+        """The one of this process; the CPU stands in for what is not there, which Lightning refuses later."""
         cuda = self.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-        return torch.device("cuda", 0) if cuda else torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
 
-    def lightning_strategy(self) -> str | Strategy:
-        """What Lightning's trainer takes; sharded weights are gathered into one checkpoint file."""
+    def lightning_strategy(self, unused_weights: bool = False) -> str | Strategy:
+        """What Lightning's trainer takes.
+
+        Args:
+            unused_weights: whether some steps leave weights out, which processes that train together have to expect.
+        """
         if self.strategy == "fsdp":
-            return FSDPStrategy(state_dict_type="full")
-        return "ddp" if self.strategy == "ddp" or self.count > 1 else "auto"
+            # One checkpoint file; a block's weights are gathered only while it computes.
+            return FSDPStrategy(state_dict_type="full", auto_wrap_policy={TransformerBlock})
+        if self.strategy == "ddp" or self.count > 1:
+            return "ddp_find_unused_parameters_true" if unused_weights else "ddp"
+        return "auto"

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scdseg.bundle import Bundle, Intensity, write_bundle
-from scdseg.errors import InputError
+from scdseg.bundle.schema import validate
+from scdseg.errors import InputError, ModelError
 from scdseg.networks import SCDUNETR
 from scdseg.training.build import build_network
-from scdseg.training.data import label_channels
-from scdseg.training.label_entries import bundle_labels
-from scdseg.training.recipe import load_recipe
+from scdseg.training.checkpoint import load_checkpoint
+from scdseg.training.label_entries import bundle_labels, logit_channels, read_label_entries
+from scdseg.training.recipe import Recipe, load_recipe
 
 
 def export(
@@ -42,13 +41,11 @@ def export(
         ModelError: if the folder exists.
     """
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
-    entries, channels = label_channels(recipe)
     activation = recipe.optimisation.activation
+    entries = read_label_entries(recipe.directory / recipe.data.labels, activation)
     try:
-        network = build_network(recipe.network, channels).eval()
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "network."
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        network = build_network(recipe.network, logit_channels(entries, activation)).eval()
+        load_checkpoint(checkpoint, network)
     except Exception as error:
         raise InputError(f"{checkpoint}: is not a checkpoint of the recipe beside it ({error})") from error
     if not isinstance(network, SCDUNETR):
@@ -78,3 +75,25 @@ def export(
         authors=recipe.export.authors,
         copyright=recipe.export.copyright,
     )
+
+
+def check_export(recipe: Recipe) -> None:
+    """Hold what a recipe says for its bundle against what bundles can say, long before one is written.
+
+    Raises:
+        InputError: naming the first value that no bundle may have.
+    """
+    settings = recipe.export
+    preprocessing = {
+        "orientation": "RAS",
+        "spacing": list(recipe.data.spacing),
+        "intensity": [dict(step) for step in settings.intensity],
+        "crop_foreground": settings.crop_foreground,
+    }
+    low, high = settings.keep_ratio_range
+    inference = {"overlap": settings.overlap, "keep_ratio": high, "keep_ratio_range": [low, high]}
+    try:
+        validate(preprocessing, "preprocessing", Path(f"{recipe.name}: data or export"))
+        validate(inference, "inference", Path(f"{recipe.name}: export"))
+    except ModelError as error:
+        raise InputError(str(error)) from error

@@ -52,8 +52,9 @@ class PrepareCase(Transform):
         self.crop_foreground = recipe.export.crop_foreground
         self.channels = recipe.export.channels
         self.intensity = [Intensity(**step) for step in recipe.export.intensity]
-        self.known = [value for entry in entries for value in entry_sources(entry)] + list(recipe.data.background)
-        self.table = _target_table(entries, recipe.optimisation.activation)
+        sources = {value for entry in entries for value in entry_sources(entry)}
+        self.known = np.array(sorted({0, *sources, *recipe.data.background}))
+        self.table = _target_table(entries, self.known, recipe.optimisation.activation)
 
     def __call__(self, case: Case) -> dict[str, Any]:
         array, affine = read_images(case)
@@ -68,7 +69,8 @@ class PrepareCase(Transform):
             raise InputError(f"{case.images[0]}: {error}") from error
         if case.label is None:
             return {"image": voxels}
-        label = MetaTensor(torch.from_numpy(read_label(case.label, self.known))[None], affine=torch.from_numpy(affine))
+        places = torch.from_numpy(read_label(case.label, self.known))
+        label = MetaTensor(places[None], affine=torch.from_numpy(affine))
         nearest = SpatialResample(mode="nearest", padding_mode="zeros", align_corners=False, dtype=torch.float32)
         label = nearest(label, dst_affine=image.affine, spatial_size=image.shape[1:])
         label = SpatialPad(shape, method="symmetric")(label)
@@ -200,7 +202,7 @@ def _read(cases: list[Case], prepare: PrepareCase, settings: ImageListSettings) 
             cases,
             prepare,
             cache_rate=settings.cache_rate,
-            num_workers=settings.workers or None,
+            num_workers=max(1, settings.workers),
             progress=True,
             copy_cache=False,
         )
@@ -216,16 +218,17 @@ def _read(cases: list[Case], prepare: PrepareCase, settings: ImageListSettings) 
     return data
 
 
-def _target_table(entries: Sequence[dict[str, Any]], activation: str) -> Tensor:
-    """Label value → target (256, 1 or K) uint8: the channel for softmax, membership of each region for sigmoid."""
+def _target_table(entries: Sequence[dict[str, Any]], known: np.ndarray, activation: str) -> Tensor:
+    """Place in ``known`` → target (values, 1 or K) uint8: the channel for softmax, membership of each for sigmoid."""
     channels = entry_channels(entries, activation)
-    table = torch.zeros(256, 1 if activation == "softmax" else logit_channels(entries, activation), dtype=torch.uint8)
+    width = 1 if activation == "softmax" else logit_channels(entries, activation)
+    table = torch.zeros(len(known), width, dtype=torch.uint8)
     for entry, channel in zip(entries, channels, strict=True):
-        for value in entry_sources(entry):
+        for place in np.searchsorted(known, entry_sources(entry)):
             if activation == "softmax":
-                table[value, 0] = channel
+                table[place, 0] = channel
             else:
-                table[value, channel] = 1
+                table[place, channel] = 1
     return table
 
 
@@ -257,4 +260,5 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _some(places: np.ndarray) -> np.ndarray:
-    return places[:: len(places) // _PLACES + 1]
+    """At most ``_PLACES`` of them, spread at random: a regular stride could meet one slice again and again."""
+    return places if len(places) <= _PLACES else np.random.RandomState(0).choice(places, _PLACES, replace=False)

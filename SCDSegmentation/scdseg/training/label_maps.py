@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from scdseg.errors import InputError
+from scdseg.training.label_entries import entry_channels
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class LabelScheme:
     """How raw label values become tissues to paint and channels to predict.
 
     Attributes:
-        entries: the model's labels as its bundle lists them (value, name, colour, codes, ``mirror``), channel =
-            position + 1.
+        entries: the model's labels as :func:`read_label_entries` gives them.
         merge: raw value → model label value, for small structures that have no label of their own.
         tissues: raw values that exist in the maps, ascending; a label map is stored as indices into this list.
     """
@@ -36,7 +36,8 @@ class LabelScheme:
 
     def targets(self, mirrored: bool = False) -> Tensor:
         """Tissue index → channel (T,) int64; ``mirrored`` swaps left and right, for a flipped head."""
-        channel = {entry["value"]: number for number, entry in enumerate(self.entries, start=1)}
+        numbers = entry_channels(self.entries, "softmax")
+        channel = {entry["value"]: number for entry, number in zip(self.entries, numbers, strict=True)}
         mirror = {entry["value"]: entry.get("mirror") or entry["value"] for entry in self.entries}
         table = []
         for raw in self.tissues:

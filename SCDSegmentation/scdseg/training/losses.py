@@ -39,11 +39,19 @@ class DiceCrossEntropyLoss(nn.Module):
         return cross_entropy + (1 - dice[labels].mean() if len(labels) else 0.0)
 
 
+class RegionDiceLoss(DiceLoss):
+    """MONAI's, in float32 whatever mixed precision hands on, as the sums of a volume need."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Logits and regions (B, K, X, Y, Z) → scalar."""
+        return super().forward(input.float(), target)
+
+
 def segmentation_loss(name: str, squared: bool) -> nn.Module:
     """The loss that a recipe names: ``"dice_ce"`` on channel indices, ``"dice_sigmoid"`` on regions (B, K, X, Y, Z)."""
     if name == "dice_ce":
         return DiceCrossEntropyLoss(squared)
-    return DiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=0.0, batch=True)
+    return RegionDiceLoss(sigmoid=True, squared_pred=squared, smooth_nr=0.0, batch=True)
 
 
 class TokenLoss(nn.Module):

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
+from scdseg.training.devices import Devices
 from scdseg.training.objective import Objective
-from scdseg.training.optimiser import build_optimiser, rate_factor
+from scdseg.training.optimiser import decayed_weights, optimiser_and_schedule
 from scdseg.training.recipe import Recipe
+from scdseg.training.seeds import seed_of
 
 # A ladder instead of a continuum: every new token count costs the matrix libraries a set-up.
 KEEP_RATIOS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
+
+_ONE = Devices()
 
 
 class SegmentationModule(pl.LightningModule):
@@ -31,7 +35,7 @@ class SegmentationModule(pl.LightningModule):
         recipe: what to train.
         names: of the labels in the order of their channels.
         channels: channels of the logits.
-        devices: how many train together.
+        devices: what trains together.
 
     Raises:
         ValueError: for arguments of the network that do not fit together, or a token head that cannot be trained.
@@ -39,7 +43,7 @@ class SegmentationModule(pl.LightningModule):
 
     overlap: Tensor
 
-    def __init__(self, recipe: Recipe, names: Sequence[str], channels: int, devices: int = 1) -> None:
+    def __init__(self, recipe: Recipe, names: Sequence[str], channels: int, devices: Devices = _ONE) -> None:
         super().__init__()
         settings = recipe.optimisation
         self.network: SCDUNETR | UNETR = build_network(recipe.network, channels)
@@ -47,7 +51,8 @@ class SegmentationModule(pl.LightningModule):
             raise ValueError("token_steps train the token head alone; the network needs token_head: true")
         if self.network.token_head is not None and settings.activation == "sigmoid":
             raise ValueError("the token head learns exclusive labels (loss dice_ce); set token_head: false")
-        self.seed = recipe.seed
+        self.recipe = recipe
+        self.decayed = decayed_weights(self.network)
         self.devices = devices
         self.optimisation = settings
         self.validation = recipe.validation
@@ -61,17 +66,17 @@ class SegmentationModule(pl.LightningModule):
         grown = min(1.0, step / self.optimisation.curriculum_steps) if self.optimisation.curriculum_steps else 1.0
         reach = high * (low / high) ** grown
         ladder = [ratio for ratio in KEEP_RATIOS if reach <= ratio <= high] or [high]
-        return ladder[int(torch.randint(len(ladder), (1,), generator=torch.Generator().manual_seed(step)))]
+        return ladder[seed_of(self.recipe.seed, step) % len(ladder)]
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         image, target = batch
         part = index % self.optimisation.accumulate
-        torch.manual_seed(((self.seed * 1_000_003 + self.global_step) * 1009 + part) * 8191 + self.global_rank)
+        torch.manual_seed(seed_of(self.recipe.seed, self.global_step, part, self.global_rank))
         tokens_only = self.global_step < self.optimisation.token_steps
         loss = self.objective(self.network, image, target, self.keep_ratio(self.global_step), tokens_only)
         for name, value in (("loss", loss.logits), ("token_loss", loss.tokens)):
             if value is not None:
-                self.log(f"train/{name}", value.detach(), sync_dist=self.devices > 1)
+                self.log(f"train/{name}", value.detach(), sync_dist=self.devices.count > 1)
         return loss.total
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -93,13 +98,7 @@ class SegmentationModule(pl.LightningModule):
         self.overlap.zero_()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        settings = self.optimisation
-        rate = settings.learning_rate
-        if settings.learning_rate_batch:
-            rate *= settings.batch_size * settings.accumulate * self.devices / settings.learning_rate_batch
-        optimiser = build_optimiser(self.network, settings, rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_factor, settings=settings))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimiser_and_schedule(self.network, self.optimisation, self.devices, self.decayed)
 
 
 def overlap_counts(logits: Tensor, target: Tensor, activation: str) -> Tensor:

@@ -4,23 +4,60 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.networks.masked_autoencoder import MaskedAutoencoder
+from scdseg.training.devices import Devices
 from scdseg.training.settings import OptimisationSettings
+
+Network = SCDUNETR | UNETR | MaskedAutoencoder
 
 _BLOCK = re.compile(r"(?:encoder\.)?blocks\.(\d+)\.")
 _EMBEDDING = re.compile(r"(?:encoder\.)?embedding\.")
 
 
+# Learnt tokens and positions are, like biases and norms, not weights of a product.
+_NOT_DECAYED = re.compile(r"(cls_token|position_embedding|mask_token|layer_tokens\.\d+)$")
+# What sharding puts into names.
+_WRAPPER = "_fsdp_wrapped_module."
+
+
+def decayed_weights(network: Network) -> frozenset[str]:
+    """Names of the weights that weight decay makes smaller; asked for before devices share the weights out."""
+    return frozenset(
+        name for name, weight in network.named_parameters() if weight.ndim > 1 and not _NOT_DECAYED.search(name)
+    )
+
+
+def optimiser_and_schedule(
+    network: Network, settings: OptimisationSettings, devices: Devices, decayed: frozenset[str]
+) -> OptimizerLRSchedulerConfig:
+    """What Lightning trains a network with.
+
+    Args:
+        network: to be trained.
+        settings: the recipe's.
+        devices: what train together; with ``learning_rate_batch`` the rate follows the batch of all.
+        decayed: :func:`decayed_weights` of the network.
+    """
+    rate = settings.learning_rate
+    if settings.learning_rate_batch:
+        rate *= settings.batch_size * settings.accumulate * devices.count / settings.learning_rate_batch
+    optimiser = build_optimiser(network, settings, rate, decayed)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_factor, settings=settings))
+    return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
 def build_optimiser(
-    network: SCDUNETR | UNETR | MaskedAutoencoder, settings: OptimisationSettings, rate: float
+    network: Network, settings: OptimisationSettings, rate: float, decayed: frozenset[str]
 ) -> torch.optim.AdamW:
-    """AdamW over a network's weights; biases and norms are not decayed.
+    """AdamW over a network's weights.
 
     With ``layer_decay`` d, block i of N learns with d^(N − i) of the rate and the embedding with d^(N + 1), as is usual
     for vision transformers that were pre-trained (Bao et al., *BEiT*, 2022); all else learns with the full rate.
@@ -29,16 +66,19 @@ def build_optimiser(
         network: to be trained.
         settings: the recipe's.
         rate: learning rate of this run's batch.
+        decayed: names of the weights that are decayed.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     depth = int(network.config["num_layers"])
-    for name, parameter in network.named_parameters():
-        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+    for wrapped, parameter in network.named_parameters():
+        name = wrapped.replace(_WRAPPER, "")
+        decay = settings.weight_decay if name in decayed else 0.0
         groups.setdefault((rate * _layer_scale(name, depth, settings.layer_decay), decay), []).append(parameter)
     described: list[dict[str, Any]] = [
         {"params": parameters, "lr": scaled, "weight_decay": decay} for (scaled, decay), parameters in groups.items()
     ]
-    return torch.optim.AdamW(described, lr=rate, betas=(0.9, 0.95))
+    # One pass over all weights; where float16 gradients are scaled, they could not be clipped any more.
+    return torch.optim.AdamW(described, lr=rate, betas=(0.9, 0.95), fused=settings.precision != "16-mixed")
 
 
 def rate_factor(step: int, settings: OptimisationSettings) -> float:

@@ -76,6 +76,8 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
+        if key == "start" and value is None:
+            value = ""  # --start "" takes back what the recipe says
         if key in ("data.root", "start") and isinstance(value, str) and value:
             value = str(Path(value).expanduser().absolute())
         _override(content, key, value, file)

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scdseg.errors import InputError
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
-from scdseg.training.label_entries import logit_channels, read_label_entries
+from scdseg.training.checkpoint import load_checkpoint
+from scdseg.training.data import label_channels
+from scdseg.training.label_entries import read_label_entries
 from scdseg.training.recipe import Recipe, load_recipe
 from scdseg.training.settings import ImageListSettings
 from scdseg.training.synthetic import WHOLE_HEAD
@@ -69,13 +69,10 @@ def read_run(folder: Path) -> Run:
         if not (folder / name).is_file():
             raise InputError(f"run {folder}: {name} is missing; name the --output of scdseg train, once it has saved")
     recipe = load_recipe(folder / "recipe.yaml")
-    entries = read_label_entries(folder / recipe.data.labels)
+    channels = label_channels(recipe)[1]
     try:
-        network = build_network(recipe.network, logit_channels(entries, recipe.optimisation.activation))
-        content = torch.load(folder / "last.ckpt", map_location="cpu", weights_only=True)
-        state = content["state_dict"]
-        network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
-        step = int(content["global_step"])
+        network = build_network(recipe.network, channels)
+        step = load_checkpoint(folder / "last.ckpt", network)
     except Exception as error:
         raise InputError(f"run {folder}: last.ckpt is not a checkpoint of the recipe beside it ({error})") from error
     return Run(folder, recipe, network, step, _last_validation(folder, step))
@@ -91,7 +88,7 @@ def _validated_on(recipe: Recipe) -> dict[str, Any]:
     data = recipe.data
     labels = [
         {key: entry.get(key) for key in ("value", "source", "channel")}
-        for entry in read_label_entries(recipe.directory / data.labels)
+        for entry in read_label_entries(recipe.directory / data.labels, recipe.optimisation.activation)
     ]
     shared = {"data.root": recipe.root, "data.labels": labels, "data.spacing": data.spacing}
     shared["validation.overlap"] = recipe.validation.overlap

@@ -45,6 +45,13 @@ class ImageListSettings:
     crops: int = 4
     positive: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.crops < 1:
+            raise ValueError(f"'crops' should be at least 1, not {self.crops}")
+        for key in ("cache_rate", "positive", "validation_share"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"{key!r} should be from 0 to 1, not {getattr(self, key)}")
+
 
 @dataclass(frozen=True)
 class AugmentationSettings:
@@ -136,6 +143,15 @@ class ValidationSettings:
     scans: int = 1
     keep_ratio: float = 0.25
     overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        for key in ("every_steps", "scans"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key!r} should be at least 1, not {getattr(self, key)}")
+        if not 0 < self.keep_ratio <= 1:
+            raise ValueError(f"'keep_ratio' should be above 0 and at most 1, not {self.keep_ratio}")
+        if not 0 <= self.overlap <= 0.9:
+            raise ValueError(f"'overlap' should be from 0 to 0.9, not {self.overlap}")
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,10 @@ def read_heads(recipe: Recipe) -> tuple[LabelScheme, list[LabelMap], list[LabelM
         raise InputError(f"{root}: held-out head {absent[0]!r} is not among the label maps")
     if names <= set(recipe.data.validation):
         raise InputError(f"{root}: every label map is held out; nothing is left to train on")
-    entries = read_label_entries(recipe.directory / recipe.data.labels)
+    labels = recipe.directory / recipe.data.labels
+    entries = read_label_entries(labels)
+    if any("source" in entry for entry in entries):
+        raise InputError(f"{labels}: 'source' is for lists of images; with label maps, name values in data.merge")
     scheme, heads = load_label_maps(files, entries, recipe.data.merge or {})
     held_out = [head for head in heads if head.name in recipe.data.validation]
     return scheme, [head for head in heads if head.name not in recipe.data.validation], held_out

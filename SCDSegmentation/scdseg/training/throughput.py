@@ -17,7 +17,7 @@ from scdseg.errors import ResourceError
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.networks import SCDUNETR, UNETR, macs
 from scdseg.training.objective import Objective
-from scdseg.training.optimiser import build_optimiser
+from scdseg.training.optimiser import build_optimiser, decayed_weights
 from scdseg.training.settings import OptimisationSettings
 
 # What ``Throughput.training_bytes`` is, by type of device.
@@ -183,7 +183,7 @@ class _Subject:
         self.network = candidate.network.to(device)
         settings = candidate.optimisation
         # At a rate of zero a step takes as long and leaves the weights as they are.
-        self.optimiser = build_optimiser(self.network, settings, rate=0.0)
+        self.optimiser = build_optimiser(self.network, settings, 0.0, decayed_weights(self.network))
         self.objective = Objective(settings)
         config, generator = self.network.config, torch.Generator().manual_seed(0)
         shape = (settings.batch_size, *self.network.img_size)

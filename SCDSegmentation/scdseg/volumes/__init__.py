@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scdseg.volumes.output import check_outputs, discard_staged, staged
-from scdseg.volumes.read import READABLE_EXTENSIONS, read_header, read_volume
+from scdseg.volumes.read import READABLE_EXTENSIONS, read_header, read_volume, read_voxels
 from scdseg.volumes.volume import Volume, VolumeHeader, require_same_grid
 from scdseg.volumes.write import VOLUME_EXTENSIONS, write_volume
 
@@ -16,6 +16,7 @@ __all__ = [
     "discard_staged",
     "read_header",
     "read_volume",
+    "read_voxels",
     "require_same_grid",
     "staged",
     "write_volume",

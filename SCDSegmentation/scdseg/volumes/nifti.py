@@ -32,8 +32,8 @@ _GEOMETRY_FIELDS = (
 _MM_PER_UNIT = {1: ("meter", 1000.0), 3: ("micron", 0.001)}
 
 
-def read_nifti_header(path: Path) -> VolumeHeader:
-    """Header of a ``.nii`` or ``.nii.gz`` file.
+def read_nifti_header(path: Path, several: bool = False) -> VolumeHeader:
+    """Header of a ``.nii`` or ``.nii.gz`` file; with ``several``, voxels may have several values along a fourth axis.
 
     A file with a qform and an sform that disagree is placed by its sform, as nibabel does, with a warning.
 
@@ -46,6 +46,7 @@ def read_nifti_header(path: Path) -> VolumeHeader:
     dimensions = list(image.shape)
     while len(dimensions) > 3 and dimensions[-1] == 1:
         dimensions.pop()
+    values = dimensions.pop() if several and len(dimensions) == 4 else 1
     shape = check_shape(path, dimensions)
     header = image.header
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
@@ -62,11 +63,12 @@ def read_nifti_header(path: Path) -> VolumeHeader:
         warnings.append("the header does not say how the head lies (no qform, no sform): left and right may be swapped")
     elif sform and qform and not _forms_agree(header):
         warnings.append("qform and sform disagree: the sform was used")
-    return VolumeHeader(path, shape, affine, stored=header, warnings=(*warnings, *check_affine(path, affine)))
+    warnings += check_affine(path, affine)
+    return VolumeHeader(path, shape, affine, stored=header, warnings=tuple(warnings), values=values)
 
 
 def read_nifti_voxels(header: VolumeHeader) -> np.ndarray:
-    """Voxels (X, Y, Z) in float32, with the file's scale slope and intercept applied.
+    """Voxels (X, Y, Z), or (X, Y, Z, values), in float32, with the file's scale slope and intercept applied.
 
     Raises:
         InputError: the file ends early or its compression is damaged.
@@ -77,7 +79,7 @@ def read_nifti_voxels(header: VolumeHeader) -> np.ndarray:
         raise InputError(
             f"{header.path} is damaged or cut short ({_first_line(error)}): copy or export it again"
         ) from error
-    return array.reshape(header.shape)
+    return array.reshape(header.shape if header.values == 1 else (*header.shape, header.values))
 
 
 def write_nifti(volume: Volume, path: Path) -> None:

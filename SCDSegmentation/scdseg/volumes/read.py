@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from scdseg.errors import InputError
 from scdseg.volumes.checks import clean_voxels
 from scdseg.volumes.dicom import read_dicom_header
@@ -16,8 +18,12 @@ _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 READABLE_EXTENSIONS = (*_NIFTI, *_ITK)
 
 
-def read_header(path: str | Path) -> VolumeHeader:
+def read_header(path: str | Path, several: bool = False) -> VolumeHeader:
     """Geometry of a NIfTI, NRRD or MetaImage file, or of the DICOM series in a folder, without its voxels.
+
+    Args:
+        path: file or folder.
+        several: whether a NIfTI file's voxels may have several values, along its fourth axis.
 
     Raises:
         InputError: missing, unreadable, of another kind, not one 3-D scalar volume, or of impossible geometry.
@@ -34,7 +40,7 @@ def read_header(path: str | Path) -> VolumeHeader:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
     name = path.name.lower()
     if name.endswith(_NIFTI):
-        return read_nifti_header(path)
+        return read_nifti_header(path, several)
     if name.endswith(_ITK):
         return read_itk_header(path)
     raise InputError(
@@ -49,7 +55,16 @@ def read_volume(source: str | Path | VolumeHeader) -> Volume:
         InputError: as :func:`read_header`; also damaged or truncated data, and a volume with one value everywhere.
     """
     header = source if isinstance(source, VolumeHeader) else read_header(source)
-    nifti = not header.files and header.path.name.lower().endswith(_NIFTI)
-    array = read_nifti_voxels(header) if nifti else read_itk_voxels(header)
+    array = read_voxels(header)
     warnings = clean_voxels(header.path, array)
     return Volume(array, header.affine, header.stored, (*header.warnings, *warnings))
+
+
+def read_voxels(header: VolumeHeader) -> np.ndarray:
+    """Voxels in float32 as they are stored: (X, Y, Z), or (X, Y, Z, values) of several values.
+
+    Raises:
+        InputError: damaged or truncated data.
+    """
+    nifti = not header.files and header.path.name.lower().endswith(_NIFTI)
+    return read_nifti_voxels(header) if nifti else read_itk_voxels(header)

@@ -26,6 +26,7 @@ class VolumeHeader:
         stored: the geometry as the file has it, so that a result in the same format repeats it bit for bit.
         files: the files of a DICOM series in slice order; empty for a single file.
         warnings: what a user should know of this geometry.
+        values: values that a voxel has.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class VolumeHeader:
     stored: Any = None
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    values: int = 1
 
 
 @dataclass(frozen=True)
