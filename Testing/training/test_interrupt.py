@@ -24,19 +24,7 @@ def test_ctrl_c_ends_between_steps_and_loses_nothing(tiny_recipe: Path, tmp_path
     command = [sys.executable, "-m", "scdseg.cli", "train", str(tiny_recipe), "-o", str(output), "--device", "cpu"]
     endless = SETTINGS | {"optimisation.steps": "100000", "validation.every_steps": "1000000"}
     options = [f"--{key}={value}" for key, value in endless.items()]
-    process = subprocess.Popen(
-        [
-            *command,
-            "--optimisation.steps",
-            "100000",
-            "--validation.every_steps",
-            "1000000",
-            *(f"--{key}={value}" for key, value in SETTINGS.items()),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         logs = output / "csv"
         deadline = time.monotonic() + 120
