@@ -49,21 +49,13 @@ def run(recipe: str, root: Path, output: Path, spacing: str, steps: int) -> list
     return [float(row["train/loss"]) for row in rows if row["train/loss"]]
 
 
-@pytest.mark.parametrize(
-    ("recipe", "steps"),
-    [
-        ("btcv", 60),
-        ("msd_braintumour", 60),
-        pytest.param("btcv", 600, marks=pytest.mark.slow),
-        pytest.param("msd_braintumour", 600, marks=pytest.mark.slow),
-    ],
-)
-def test_a_recipe_of_the_paper_becomes_a_model(recipe: str, steps: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["btcv", "msd_braintumour"])
+def test_a_recipe_of_the_paper_becomes_a_model(recipe: str, tmp_path: Path) -> None:
     write, spacing = (write_btcv, "[3.0, 3.0, 4.0]") if recipe == "btcv" else (write_msd_braintumour, "[3.0, 3.0, 3.0]")
     root = write(tmp_path / "data").parent
-    losses = run(recipe, root, tmp_path / "run", spacing, steps)
+    losses = run(recipe, root, tmp_path / "run", spacing, 60)
     first, last = (fmean(part) for part in (losses[: len(losses) // 5], losses[-len(losses) // 5 :]))
-    assert last < (0.97 if steps == 60 else 0.6) * first
+    assert last < 0.97 * first
     bundle = export(tmp_path / "run" / "last.ckpt", tmp_path / "model")
     assert bundle.activation == ("softmax" if recipe == "btcv" else "sigmoid")
 
@@ -81,6 +73,3 @@ def test_a_recipe_of_the_paper_becomes_a_model(recipe: str, steps: int, tmp_path
     found, truth = (np.asarray(nib.load(path).dataobj) for path in (output, label))
     assert found.shape == truth.shape
     assert set(np.unique(found)) <= {0, *(entry.value for entry in bundle.labels)}
-    if steps > 60:
-        hit = (found == truth) & (truth > 0)
-        assert 2 * hit.sum() / ((found > 0).sum() + (truth > 0).sum()) > 0.5
