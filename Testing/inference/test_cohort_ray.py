@@ -181,7 +181,7 @@ def test_a_worker_that_breaks_down_is_replaced_and_fails_no_case(
 
 
 def test_a_worker_that_ended_while_it_was_idle_costs_no_case_an_attempt(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    save(tmp_path / "in" / "large.nii", (160, 160, 100))
+    save(tmp_path / "in" / "large.nii", (96, 96, 80))
     save(tmp_path / "in" / "small.nii", (16, 16, 16))
 
     def kill_idle_then_busy(process: psutil.Process) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from scdseg.errors import InputError
 from scdseg.training.data import TrainingData, label_channels, open_data
+from scdseg.training.images import PrepareCase
 from scdseg.training.recipe import Recipe, load_recipe
 from scdseg.training.settings import ImageListSettings
 from small_datasets import write_btcv, write_msd_braintumour
@@ -75,6 +76,17 @@ def test_a_window_depends_on_its_number_alone(btcv: Path) -> None:
     assert not torch.equal(one.sample(0)[0], one.sample(1)[0])
 
 
+def test_cases_are_prepared_once_and_kept(btcv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    prepare = PrepareCase.__call__
+    monkeypatch.setattr(PrepareCase, "__call__", lambda self, case: read.append(case.name) or prepare(self, case))
+    samples = opened(recipe_of("btcv", btcv)).samples
+    assert sorted(read) == [f"img{number:04d}" for number in range(1, 6)]
+    for number in range(20):
+        samples.sample(number)
+    assert len(read) == 5
+
+
 def test_every_case_is_visited_once_an_epoch(btcv: Path) -> None:
     recipe = recipe_of("btcv", btcv, data__crops="1", data__cache_rate="0.5")
     samples: Any = opened(recipe).samples
@@ -104,7 +116,7 @@ def test_unlabelled_images_give_windows_without_targets(brain_tumour: Path, tmp_
     content = json.loads((root / "dataset.json").read_text())
     content["training"] = [entry["image"] for entry in content["training"]]
     (root / "dataset.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"BRATS_00\d\.nii\.gz: has no label in dataset\.json"):
+    with pytest.raises(InputError, match=r"BRATS_00\d\.nii\.gz: has no key 'label' in dataset\.json"):
         opened(recipe_of("msd_braintumour", root))
     image, target = opened(recipe_of("msd_braintumour", root), labelled=False).samples.sample(0)
     assert image.shape == (4, 32, 32, 32)
@@ -132,7 +144,7 @@ def strange_label(root: Path) -> str:
     array = np.asarray(nib.load(path).dataobj).copy()
     array[0, 0, 0] = 77
     _image(path, array)
-    return r"label0003\.nii\.gz: holds the label value 77.*data\.background"
+    return r"label0003\.nii\.gz: .*not among the recipe's labels: 77; .*data\.background"
 
 
 def other_grid(root: Path) -> str:

@@ -36,7 +36,7 @@ def test_ctrl_c_ends_between_steps_and_loses_nothing(tiny_recipe: Path, tmp_path
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors.rstrip().endswith("scdseg: cancelled")
+    assert errors.rstrip().endswith("scdseg: cancelled: the last step is kept; go on with --resume")
     reached = torch.load(output / "last.ckpt", weights_only=True)["global_step"]
     assert reached > 0
 

@@ -65,7 +65,10 @@ def test_an_empty_section_has_its_defaults(tiny_recipe: Path, tmp_path: Path) ->
     ("change", "message"),
     [
         ({"nonsense": 1}, "unknown key 'nonsense'"),
-        ({"optimisation.learning_rat": 1}, "optimisation: unknown key 'learning_rat'; known are .*learning_rate"),
+        (
+            {"optimisation.learning_rat": 1},
+            "optimisation: unknown key 'learning_rat'; did you mean 'learning_rate'? Known are .*learning_rate",
+        ),
         ({"synthesis.blurr": [0, 1]}, "synthesis: unknown key 'blurr'"),
         ({"seed": None}, "'seed' is missing"),
         ({"optimisation.steps": None}, "optimisation: 'steps' is missing"),
@@ -98,7 +101,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 
 
 def test_a_recipe_that_is_not_there_is_named() -> None:
-    with pytest.raises(InputError, match="no-such-recipe: cannot be read"):
+    with pytest.raises(InputError, match="no-such-recipe: there is no such recipe file"):
         load_recipe("no-such-recipe")
 
 

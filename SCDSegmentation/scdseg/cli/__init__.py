@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _describe(error: BaseException) -> tuple[str, int]:
     """What to tell the user of an error, and the exit code."""
     if isinstance(error, KeyboardInterrupt | Cancelled):
-        return "cancelled", _EXIT_CANCELLED
+        return str(error) or "cancelled", _EXIT_CANCELLED
     if isinstance(error, ScdsegError):
         return f"error: {error}", _EXIT_BAD_INPUT
     return f"internal error: {type(error).__name__}: {error} (--debug shows where)", _EXIT_INTERNAL

@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         help="write a training checkpoint as a model bundle",
         description="Write the network of a training checkpoint, with what its recipe says of it, as a model bundle.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint in the output folder of scdseg train")
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint of scdseg train, or the run's folder")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE_DIR", help="folder to write; its name becomes the model's")
     parser.add_argument("--quality", type=Path, metavar="FILE.json", help="measured quality and speed to record")
     parser.add_argument("--card", type=Path, metavar="FILE.md", help="model card")

@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train a model from a recipe",
         description="Train a model from a recipe: a YAML file, or the name of one that ships. Any value of the recipe "
-        "can be given anew behind it, such as --data.root FOLDER or --optimisation.steps 20000.",
+        "can be given anew behind it, such as --data.root FOLDER, --optimisation.steps 20000 or --start WEIGHTS.",
     )
     parser.add_argument("recipe", help="recipe file, or the name of a shipped one such as brain-structures")
     parser.add_argument(

@@ -186,7 +186,8 @@ def build_decoder(
     if patch_size not in (8, 16):
         raise ValueError(f"decoders exist for patch sizes 8 and 16, not {patch_size}")
     if decoder not in DECODERS or (patch_size == 16 and decoder != "full"):
-        raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}")
+        known = "full" if patch_size == 16 else ", ".join(DECODERS)
+        raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}, but {known}")
     kinds: dict[tuple[int, str], type[Decoder]] = {
         (16, "full"): Patch16Decoder,
         (8, "full"): Patch8FullDecoder,

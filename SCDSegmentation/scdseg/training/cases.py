@@ -109,11 +109,12 @@ def read_label(path: Path, known: np.ndarray) -> np.ndarray:
     """
     array = read_voxels(read_header(path))
     place = np.searchsorted(known, array).clip(max=len(known) - 1)
-    strange = array[known[place] != array]
+    strange = np.unique(array[known[place] != array])
     if strange.size:
+        values = ", ".join(f"{value:g}" for value in strange[:20])
         raise InputError(
-            f"{path}: holds the label value {strange.flat[0]:g}, which is not among the recipe's labels; add it to "
-            "the labels' JSON, to an entry's source or to data.background"
+            f"{path}: holds label values that are not among the recipe's labels: {values}; add each to the labels' "
+            "JSON, to an entry's source or to data.background"
         )
     return place
 

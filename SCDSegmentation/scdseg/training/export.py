@@ -28,7 +28,7 @@ def export(
     """Write the network of a training checkpoint as a bundle.
 
     Args:
-        checkpoint: a checkpoint that ``scdseg train`` wrote; the run's ``recipe.yaml`` lies beside it.
+        checkpoint: a checkpoint that ``scdseg train`` wrote, the run's ``recipe.yaml`` beside it; or the run's folder.
         directory: bundle folder to write; it must not exist yet.
         quality: measured quality and speed for the metadata.
         readme: model card, Markdown.
@@ -40,6 +40,7 @@ def export(
             baseline, which is no product.
         ModelError: if the folder exists.
     """
+    checkpoint = checkpoint / "last.ckpt" if checkpoint.is_dir() else checkpoint
     recipe = load_recipe(checkpoint.parent / "recipe.yaml")
     activation = recipe.optimisation.activation
     entries = read_label_entries(recipe.directory / recipe.data.labels, activation)
@@ -47,7 +48,8 @@ def export(
         network = build_network(recipe.network, logit_channels(entries, activation)).eval()
         load_checkpoint(checkpoint, network)
     except Exception as error:
-        raise InputError(f"{checkpoint}: is not a checkpoint of the recipe beside it ({error})") from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{checkpoint}: is not a checkpoint of the recipe beside it ({reason})") from error
     if not isinstance(network, SCDUNETR):
         raise InputError(f"{recipe.name}: network: the dense baseline is there to compare with; models are of kind scd")
     if isinstance(network.keep_ratio, Sequence):

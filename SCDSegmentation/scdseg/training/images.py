@@ -180,7 +180,9 @@ def open_images(
     if labelled:
         without = [case for case in (*training, *validation) if case.label is None]
         if without:
-            raise InputError(f"{without[0].images[0]}: has no label in {settings.list}; training needs one")
+            raise InputError(
+                f"{without[0].images[0]}: has no key 'label' in {settings.list}; training needs one for each case"
+            )
     else:
         training, validation = ([Case(c.name, c.images, None) for c in cases] for cases in (training, validation))
     if recipe.augmentation.rotate90 and window[0] != window[1]:
@@ -197,25 +199,35 @@ def open_images(
 
 
 def _read(cases: list[Case], prepare: PrepareCase, settings: ImageListSettings) -> Dataset:
-    try:
-        data = CacheDataset(
-            cases,
-            prepare,
-            cache_rate=settings.cache_rate,
-            num_workers=max(1, settings.workers),
-            progress=True,
-            copy_cache=False,
-        )
-        for index in range(data.cache_num, len(cases)):  # what memory does not keep is tried out all the same
-            data[index]
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if cause is None:
-            raise
-        raise cause from None
+    guarded = _Guarded(prepare)
+    data = CacheDataset(
+        cases,
+        guarded,
+        cache_rate=settings.cache_rate,
+        num_workers=max(1, settings.workers),
+        progress=True,
+        copy_cache=False,
+    )
+    for index in range(data.cache_num, len(cases)):  # what memory does not keep is tried out all the same
+        data[index]
+    if guarded.errors:
+        raise guarded.errors[0]
     return data
+
+
+class _Guarded(Transform):
+    """Collects errors: one that left a loading thread would leave the others running while the process ends."""
+
+    def __init__(self, prepare: PrepareCase) -> None:
+        self.prepare = prepare
+        self.errors: list[InputError] = []
+
+    def __call__(self, case: Case) -> dict[str, Any]:
+        try:
+            return self.prepare(case)
+        except InputError as error:
+            self.errors.append(error)
+            return {}
 
 
 def _target_table(entries: Sequence[dict[str, Any]], known: np.ndarray, activation: str) -> Tensor:

@@ -76,7 +76,7 @@ class SegmentationModule(pl.LightningModule):
         loss = self.objective(self.network, image, target, self.keep_ratio(self.global_step), tokens_only)
         for name, value in (("loss", loss.logits), ("token_loss", loss.tokens)):
             if value is not None:
-                self.log(f"train/{name}", value.detach(), sync_dist=self.devices.count > 1)
+                self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", sync_dist=self.devices.count > 1)
         return loss.total
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
@@ -95,6 +95,7 @@ class SegmentationModule(pl.LightningModule):
         for name, value in zip(self.names, dice.tolist(), strict=True):
             self.log(f"dice/{name}", value)
         self.log("val/dice", dice.nanmean().float(), prog_bar=True)
+        self.log("val/steps", float(self.global_step))  # Lightning's own count is one off in a prolonged run
         self.overlap.zero_()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

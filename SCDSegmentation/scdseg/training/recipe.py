@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -65,6 +66,9 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
     file = Path(path)
     if not file.is_file() and (RECIPES / f"{path}.yaml").is_file():
         file = RECIPES / f"{path}.yaml"
+    if not file.is_file():
+        shipped = ", ".join(sorted(known.stem for known in RECIPES.glob("*.yaml")))
+        raise InputError(f"{path}: there is no such recipe file; recipes that ship: {shipped}")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -122,6 +126,23 @@ def save_recipe(recipe: Recipe, directory: Path) -> None:
             temporary[path].write_text(text, encoding="utf-8")
 
 
+def differences(old: Recipe, new: Recipe) -> list[str]:
+    """What two recipes set differently, as ``key: old → new``, but for where their files lie."""
+
+    def flat(value: Any, key: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}").items()}
+        return {key.lstrip("."): value}
+
+    before, after = (flat(_lists(asdict(recipe)), "") for recipe in (old, new))
+    ignored = {"directory", "data.root", "data.labels", "start"}
+    return [
+        f"{key}: {before.get(key)} → {after.get(key)}"
+        for key in {**before, **after}
+        if key not in ignored and before.get(key) != after.get(key)
+    ]
+
+
 def _lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
@@ -137,7 +158,11 @@ def _build(kind: type[T], values: Any, where: str) -> T:
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise InputError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        near = get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {near[0]!r}? Known" if near else "known"
+        raise InputError(
+            f"{where}: unknown key {unknown[0]!r}; {hint} are {', '.join(sorted(set(known) - {'directory'}))}"
+        )
     required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     missing = [name for name in required if name not in values]
     if missing:

@@ -136,7 +136,9 @@ def _validations(folder: Path) -> Iterator[Validation]:
     for (_, path), end in zip(starts, ends, strict=True):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                done = int(row["step"]) + 1
-                if row.get(_MEAN) and done <= end:
+                if not row.get(_MEAN):
+                    continue
+                done = int(float(row.get("val/steps") or int(row["step"]) + 1))
+                if done <= end:
                     labels = {k.removeprefix(_LABEL): float(v) for k, v in row.items() if k.startswith(_LABEL) and v}
                     yield Validation(done, float(row[_MEAN]), labels)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_only
 
 from scdseg.errors import InputError
 from scdseg.training.data import label_channels, open_data
 from scdseg.training.devices import Devices
 from scdseg.training.export import check_export
 from scdseg.training.module import SegmentationModule
-from scdseg.training.recipe import Recipe
+from scdseg.training.recipe import Recipe, differences, load_recipe
 from scdseg.training.start import load_start
 from scdseg.training.trainer import check_output, run
 
@@ -33,6 +33,9 @@ def train(recipe: Recipe, output: Path, resume: bool = False, devices: Devices |
     devices = Devices(devices) if isinstance(devices, str) else devices
     check_output(output, resume)
     check_export(recipe)
+    if resume and (output / "recipe.yaml").is_file():
+        for change in differences(load_recipe(output / "recipe.yaml"), recipe):
+            _say(f"other than when the run was last started: {change}")
     pl.seed_everything(recipe.seed, verbose=False)
     module = build_module(recipe, devices, fresh=not resume)
     window = module.network.img_size
@@ -57,5 +60,10 @@ def build_module(recipe: Recipe, devices: Devices, fresh: bool = True) -> Segmen
             f"{len(recipe.export.channels)} ({', '.join(recipe.export.channels)}); make them agree"
         )
     if recipe.start_path and fresh:
-        rank_zero_info(str(load_start(module.network, recipe.start_path)))
+        _say(str(load_start(module.network, recipe.start_path)))
     return module
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)

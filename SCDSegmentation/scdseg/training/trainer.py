@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from scdseg.errors import Cancelled, InputError
+from scdseg.errors import Cancelled, InputError, ResourceError
 from scdseg.training.checkpoint import load_checkpoint
 from scdseg.training.data import DataModule, TrainingData
 from scdseg.training.devices import Devices
@@ -20,6 +22,16 @@ from scdseg.training.module import SegmentationModule
 from scdseg.training.pretraining_module import PretrainingModule
 from scdseg.training.recipe import Recipe, save_recipe
 
+# Its messages are of its own parts; what concerns the user is said in our words.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+class StepBar(TQDMProgressBar):
+    """Lightning's progress bar without the name of the log's folder."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
 
 def check_output(output: Path, resume: bool) -> Path:
     """The checkpoint that a run in ``output`` writes, and goes on from if it is to resume.
@@ -28,6 +40,8 @@ def check_output(output: Path, resume: bool) -> Path:
         InputError: if there is none to resume from, or one that would be written over.
     """
     last = output / "last.ckpt"
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; give a folder as --output")
     if resume and not last.is_file():
         raise InputError(f"{last}: there is no checkpoint to resume from; start without --resume")
     if last.is_file() and not resume:
@@ -77,6 +91,12 @@ def run(
             raise Cancelled("cancelled within a step: go on from the last checkpoint with --resume") from exit_request
         trainer.save_checkpoint(last)
         raise Cancelled("cancelled: the last step is kept; go on with --resume") from exit_request
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise ResourceError(
+            f"{output}: cannot be written ({error.strerror}); make room there, then go on with --resume"
+        ) from error
     trainer.save_checkpoint(last)  # the callback's last one lies up to every_steps back
     return last
 
@@ -86,7 +106,8 @@ def _steps_done(checkpoint: Path, module: SegmentationModule | PretrainingModule
     try:
         return load_checkpoint(checkpoint, module.network)
     except Exception as error:
-        raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({error})") from error
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{checkpoint}: is not a checkpoint of this recipe's network ({reason})") from error
 
 
 def _trainer(recipe: Recipe, output: Path, devices: Devices, step: int, stop: StopBetweenSteps) -> pl.Trainer:
@@ -106,6 +127,7 @@ def _trainer(recipe: Recipe, output: Path, devices: Devices, step: int, stop: St
         num_sanity_val_steps=0,
         log_every_n_steps=min(20, max(1, settings.steps // 50)),
         default_root_dir=output,
+        enable_model_summary=False,
         # The CSV logger empties the folder that it starts in, so every start of a run has its own.
         logger=[
             CSVLogger(output, name="csv", version=f"from_step_{step}"),
@@ -121,7 +143,7 @@ def _trainer(recipe: Recipe, output: Path, devices: Devices, step: int, stop: St
                 enable_version_counter=False,
             ),
             LearningRateMonitor("step"),
-            TQDMProgressBar(refresh_rate=20),
+            StepBar(refresh_rate=5),
             stop,
         ],
     )
