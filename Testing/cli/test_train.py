@@ -64,4 +64,4 @@ def test_a_folder_that_holds_a_run_is_left_alone(
 
 def test_a_recipe_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("no-such-recipe", tmp_path / "run") == 2
-    assert "no-such-recipe: there is no such recipe file; recipes that ship: brain-structures, btcv" in capsys.readouterr().err
+    assert "no-such-recipe: there is no such recipe file; recipes that ship: brain-struc" in capsys.readouterr().err

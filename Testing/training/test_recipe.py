@@ -67,7 +67,7 @@ def test_an_empty_section_has_its_defaults(tiny_recipe: Path, tmp_path: Path) ->
         ({"nonsense": 1}, "unknown key 'nonsense'"),
         (
             {"optimisation.learning_rat": 1},
-            "optimisation: unknown key 'learning_rat'; did you mean 'learning_rate'? Known are .*learning_rate",
+            "unknown key 'learning_rat'; did you mean 'learning_rate'",
         ),
         ({"synthesis.blurr": [0, 1]}, "synthesis: unknown key 'blurr'"),
         ({"seed": None}, "'seed' is missing"),
