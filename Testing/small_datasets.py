@@ -96,5 +96,7 @@ def _list(folder: Path, content: dict[str, object]) -> Path:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     for name, write in (("btcv", write_btcv), ("Task01_BrainTumour", write_msd_braintumour)):
         print(write(Path(sys.argv[1]) / name))
