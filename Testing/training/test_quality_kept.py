@@ -57,7 +57,7 @@ def test_differences_to_dense_are_taken_seed_by_seed() -> None:
         Throughput("keep 0.25", 0.25, 1, 1_000_000_000, 1, (1.0,), (0.2,), 0),
     )
     speed = Measurement("Some GPU", 1, "bf16", 1, "", rows)
-    arguments = Namespace(seeds=[1, 2], keep_ratios=[0.25], scans=4, steps=None)
+    arguments = Namespace(seeds=[1, 2], keep_ratios=[0.25], scans=4, rounds=2, steps=None)
     text = section(quality, speed, ["a_person"], arguments, load_recipe(RECIPE))
     assert "| dense | 0.6000 ± 0.1414 | – | 2.00 | 0.50 (1.00×) | 2.0 (1.00×) |" in text
     assert "| keep 0.25 | 0.5850 ± 0.1344 | -0.0150 ± 0.0071 | 1.00 | 1.00 (2.00×) | 5.0 (2.50×) |" in text
