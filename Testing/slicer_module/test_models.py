@@ -83,7 +83,7 @@ def test_the_line_below_the_slider_says_tokens_and_work(tiny_models: Path) -> No
     models, _ = findModels()
     brain = next(model for model in models if model.name == "brain-structures")
     assert describe(brain, 0.25) == (
-        "keeps 25 % of tokens a stage: 160 → 40 → 10 of 640, about 1.1× less work than dense"
+        "keeps 25 % of tokens a stage: 160 → 40 → 10 of 640, about 1.2× less work than dense"
     )
     assert describe(brain, 0.05).endswith("(outside the model's useful range 0.1…1)")
     assert [preset.keepRatio for preset in presets(brain)] == [0.1, 0.25, 1.0]
