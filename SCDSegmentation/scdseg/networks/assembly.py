@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from scdseg.networks.positions import sine_cosine_positions
 from scdseg.networks.transformer import transformer_blocks
 
 
-class TokenCompletion(nn.Module):
+class TokenCompletion(nn.Module, ABC):
     """Fill the token map, add fixed positions, and let a few blocks make one coherent map of it.
 
     The two kinds differ in how they fill the map. Both are called with
@@ -42,13 +44,13 @@ class TokenCompletion(nn.Module):
         self.norm = nn.LayerNorm(assembly_size, eps=1e-6)
         self.output = nn.Linear(assembly_size, hidden_size)
 
+    @abstractmethod
     def prepare(self, hidden_size: int, assembly_size: int, groups: int) -> None:
         """Make the layers that :meth:`fill` needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fill(self, encoding: SparseEncoding) -> Tensor:
         """Something at every position: (B, L + 1, E), CLS first."""
-        raise NotImplementedError
 
     def forward(self, encoding: SparseEncoding) -> Tensor:
         """All token groups → completed tokens (B, L, C) in row-major order, without CLS."""

@@ -40,8 +40,8 @@ def _up(in_channels: int, out_channels: int) -> UnetrUpBlock:
 class _InstanceNorm(nn.InstanceNorm3d):
     """PyTorch's, with an output that autograd does not take for a view.
 
-    MONAI's blocks go on in place, and autograd answers writing into a view by copying the gradient: a seventh of a
-    decoder's backward pass on a CPU. Nobody else holds the memory behind this one.
+    MONAI's blocks go on in place, and autograd answers writing into a view by copying the gradient, which the backward
+    pass can do without. Nobody else holds the memory behind this one.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -22,9 +22,6 @@ from scdseg.training.module import SegmentationModule
 from scdseg.training.pretraining_module import PretrainingModule
 from scdseg.training.recipe import Recipe, save_recipe
 
-# Its messages are of its own parts; what concerns the user is said in our words.
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-
 
 class StepBar(TQDMProgressBar):
     """Lightning's progress bar without the name of the log's folder."""
@@ -71,6 +68,8 @@ def run(
         Cancelled: on Ctrl-C.
         InputError: naming what does not fit, before training starts.
     """
+    # Lightning tells of its own parts; what concerns the user is said in our words.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     last, settings = output / "last.ckpt", module.recipe.optimisation
     step = _steps_done(last, module) if resume else 0
     half = "32" not in settings.precision
