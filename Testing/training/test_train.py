@@ -14,6 +14,7 @@ from monai.inferers import sliding_window_inference
 from monai.metrics import compute_dice
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from scdseg.bundle import read_bundle
 from scdseg.errors import InputError, ModelError
@@ -21,6 +22,7 @@ from scdseg.networks import SCDUNETR
 from scdseg.training.build import build_network
 from scdseg.training.export import export
 from scdseg.training.losses import DiceCrossEntropyLoss
+from scdseg.training.module import SegmentationModule
 from scdseg.training.recipe import load_recipe
 from scdseg.training.synthesis import ScanSynthesiser
 from scdseg.training.synthetic import HeldOutScans, read_heads, whole_head_synthesiser
@@ -113,6 +115,23 @@ def test_a_finished_run_can_be_prolonged(tiny_run: Path, tiny_recipe: Path, tmp_
     assert logs == {"from_step_0/metrics.csv", "from_step_30/metrics.csv"}
     before, after = load(tiny_run)["state_dict"], load(last)["state_dict"]
     assert any(not torch.equal(before[name], weight) for name, weight in after.items())
+
+
+def test_gradients_are_clipped_in_mixed_precision(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = []
+
+    def record(module: SegmentationModule, _: Optimizer) -> None:
+        gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+        if gradients:
+            norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+    monkeypatch.setattr(SegmentationModule, "on_before_zero_grad", record)
+    changes = {"steps": 3, "precision": "bf16-mixed", "gradient_clip": 0.01}
+    recipe = load_recipe(tiny_recipe, {f"optimisation.{name}": str(value) for name, value in changes.items()})
+    train(recipe, tmp_path / "run", devices="cpu")
+    assert norms == [pytest.approx(0.01, rel=1e-2)] * 2
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tiny_run: Path, tiny_recipe: Path) -> None:

@@ -10,12 +10,13 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import sliding_window_inference
 from torch import Tensor
+from torch.optim import Optimizer
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
 from scdseg.training.devices import Devices
 from scdseg.training.objective import Objective
-from scdseg.training.optimiser import decayed_weights, optimiser_and_schedule
+from scdseg.training.optimiser import clip_gradients, decayed_weights, optimiser_and_schedule
 from scdseg.training.recipe import Recipe
 from scdseg.training.seeds import seed_of
 
@@ -97,6 +98,15 @@ class SegmentationModule(pl.LightningModule):
         self.log("val/dice", dice.nanmean().float(), prog_bar=True)
         self.log("val/steps", float(self.global_step))  # Lightning's own count is one off in a prolonged run
         self.overlap.zero_()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        if gradient_clip_val:
+            clip_gradients(self, self.trainer.strategy.model, gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return optimiser_and_schedule(self.network, self.optimisation, self.devices, self.decayed)

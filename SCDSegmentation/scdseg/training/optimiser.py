@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.networks.masked_autoencoder import MaskedAutoencoder
@@ -79,6 +80,22 @@ def build_optimiser(
     ]
     # One pass over all weights; where float16 gradients are scaled, they could not be clipped any more.
     return torch.optim.AdamW(described, lr=rate, betas=(0.9, 0.95), fused=settings.precision != "16-mixed")
+
+
+def clip_gradients(network: nn.Module, whole: nn.Module | None, limit: float) -> None:
+    """Scale gradients so that their norm is at most ``limit``.
+
+    Lightning's own clipping refuses fused optimisers in mixed precision, for float16's sake alone, and sharded weights.
+
+    Args:
+        network: whose gradients are clipped.
+        whole: what holds the network on this device, which knows the other shards of its weights.
+        limit: largest norm of all gradients together.
+    """
+    if isinstance(whole, FullyShardedDataParallel):
+        whole.clip_grad_norm_(limit)
+    else:
+        nn.utils.clip_grad_norm_(network.parameters(), limit)
 
 
 def rate_factor(step: int, settings: OptimisationSettings) -> float:
