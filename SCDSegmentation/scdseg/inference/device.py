@@ -51,7 +51,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        fast = torch.cpu._is_amx_tile_supported()
+        # Matrix units, or dot products of a vector: twice as fast as float32 and more on the processors that have them.
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     else:
         fast = False
     if name == "bf16" and device.type == "mps":

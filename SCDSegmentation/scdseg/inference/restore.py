@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import SpatialResample
 from torch import Tensor
+from torch.nn import functional as F
 
 from scdseg.inference.windows import Rows
 
 if TYPE_CHECKING:
     from scdseg.bundle import Label
 
-# Resampled logits of one chunk, in bytes; large enough that the work per chunk outweighs its overhead.
+# Interpolated logits of one chunk, in bytes; large enough that the work per chunk outweighs its overhead.
 CHUNK_BYTES = 64 * 2**20
+
+# A coordinate moves by less than this share of a voxel, from one end of a volume to the other, along an axis that it
+# does not depend on.
+_ROUNDING = 1e-6
+
+# What the place of a voxel takes while it is worked out.
+_BYTES_A_VOXEL = 80
 
 
 class LabelRestorer:
     """Labels on the input grid, filled band by band as logits are finished.
 
     Logits are interpolated linearly and decided on the input grid, which keeps borders smoother than resampling labels.
+    Where the eight voxels around a place have the same decision, so has everything between them, and nothing is
+    interpolated: linear interpolation keeps the order that two logits have at all eight.
 
     Args:
         shape: (3,) of the input in voxels.
@@ -46,87 +55,129 @@ class LabelRestorer:
         classes: int,
     ) -> None:
         self.array = np.zeros(shape, dtype=np.uint8)
-        self._affine = affine
         self._grid_shape = grid_shape
-        self._grid_affine = grid_affine
         self._labels = labels
         self._sigmoid = activation == "sigmoid"
         self._value_of_channel = torch.zeros(classes, dtype=torch.uint8)
         for label in labels:
             self._value_of_channel[label.channel] = label.value
-        self._to_grid = np.linalg.inv(grid_affine) @ affine
+        to_grid = np.linalg.inv(grid_affine) @ affine
+        to_grid[:3, :3][np.abs(to_grid[:3, :3]) * shape < _ROUNDING] = 0
+        self._to_grid = to_grid
 
     def add(self, rows: Rows) -> None:
         """Label the input voxels that lie between the first and the last row of a band."""
-        # Nothing is seen more than a voxel outside the grid; on an inner border, a voxel belongs to the band before.
-        low = rows.first if rows.first > 0 else -1.0
-        high = self._grid_shape[0] if rows.last else rows.first + rows.logits.shape[1] - 1.0
+        count = rows.logits.shape[1] - 1
+        step = max(1, CHUNK_BYTES // (4 * rows.logits[:, 0].numel()) - 1)
+        for begin in range(0, count, step):
+            end = min(begin + step, count)
+            # A voxel's logits side by side: they are read together.
+            logits = rows.logits[:, begin : end + 1].movedim(0, -1).contiguous()
+            self._add(rows.first + begin, logits, rows.last and end == count)
+
+    def _add(self, first: int, logits: Tensor, last: bool) -> None:
+        """Label what lies between row ``first`` of the grid and the last of ``logits`` (rows, Y, Z, classes)."""
+        # Nothing is seen more than a voxel outside the grid; on an inner border, a voxel belongs to the rows before.
+        low = first if first > 0 else -1.0
+        high = self._grid_shape[0] if last else first + len(logits) - 1.0
         begin, end = self._box(low, high)
         if (end <= begin).any():
             return
+        cells = self._cells(logits)
         axis = int(np.argmax(end - begin))
         across = int(np.prod(np.delete(end - begin, axis)))
-        step = max(1, CHUNK_BYTES // (4 * len(rows.logits) * across))
+        step = max(1, CHUNK_BYTES // (_BYTES_A_VOXEL * across))
         for position in range(begin[axis], end[axis], step):
             chunk_begin, chunk_end = begin.copy(), end.copy()
             chunk_begin[axis], chunk_end[axis] = position, min(position + step, end[axis])
-            self._add_chunk(rows, low, high, chunk_begin, chunk_end)
+            ranges = [slice(b, e) for b, e in zip(chunk_begin, chunk_end, strict=True)]
+            positions = self._positions(ranges, logits.device)
+            bounds = ((low, high), *((-1, n) for n in self._grid_shape[1:]))
+            x, y, z = ((p > least) & (p <= most) for p, (least, most) in zip(positions, bounds, strict=True))
+            inside = x & y & z
+            labels = self._label(logits, cells, [positions[0] - first, *positions[1:]], inside)
+            mask = inside.cpu().numpy()
+            self.array[tuple(ranges)][mask] = labels.cpu().numpy()[mask]
 
     def _box(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """Range of input indices (begin, end) that holds all voxels of the band between two row positions."""
+        """Range of input indices (begin, end) that holds all voxels between two row positions."""
         corners = product((low, high), *((-1, n) for n in self._grid_shape[1:]), (1,))
         indices = (np.array(list(corners)) @ np.linalg.inv(self._to_grid).T)[:, :3]
         begin = np.clip(np.floor(indices.min(axis=0)), 0, None).astype(int)
         end = np.clip(np.ceil(indices.max(axis=0)) + 1, None, self.array.shape).astype(int)
         return begin, end
 
-    def _add_chunk(self, rows: Rows, low: float, high: float, begin: np.ndarray, end: np.ndarray) -> None:
-        inside = self._inside(low, high, begin, end)
-        if not inside.any():
-            return
-        affine = torch.from_numpy(_shifted(self._affine, begin))
-        resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32)
-        logits = resample(self._source(rows, begin, end), dst_affine=affine, spatial_size=tuple((end - begin).tolist()))
-        labels = self._decide(logits.as_tensor()).cpu().numpy()
-        x, y, z = (slice(b, e) for b, e in zip(begin, end, strict=True))
-        self.array[x, y, z][inside] = labels[inside]
+    def _positions(self, ranges: list[slice], device: torch.device) -> list[Tensor]:
+        """Three coordinates on the grid of a box of input voxels, float64, of shapes that broadcast to the box's."""
+        # One formula for every chunk and band: rounding puts a voxel on the same side of a border each time.
+        axes = [
+            torch.arange(r.start, r.stop, dtype=torch.float64, device=device).view(
+                [-1 if n == d else 1 for d in range(3)]
+            )
+            for n, r in enumerate(ranges)
+        ]
+        positions = []
+        for row in self._to_grid[:3].tolist():
+            # Where the axes are parallel, each coordinate depends on one of them alone.
+            position = torch.full((1, 1, 1), row[3], dtype=torch.float64, device=device)
+            for factor, axis in zip(row, axes, strict=False):
+                position = position + factor * axis if factor else position
+            positions.append(position)
+        return positions
 
-    def _source(self, rows: Rows, begin: np.ndarray, end: np.ndarray) -> MetaTensor:
-        """The part of a band that a box of the input is interpolated from: MONAI copies what it resamples."""
-        corners = np.array([(*corner, 1) for corner in product(*zip(begin, end - 1, strict=True))])
-        indices = (corners @ self._to_grid.T)[:, :3] - np.array([rows.first, 0, 0])
-        least = np.clip(np.floor(indices.min(axis=0)) - 1, 0, np.array(rows.logits.shape[1:]) - 1).astype(int)
-        most = np.clip(np.ceil(indices.max(axis=0)) + 2, least + 1, rows.logits.shape[1:]).astype(int)
-        x, y, z = (slice(b, e) for b, e in zip(least, most, strict=True))
-        affine = _shifted(self._grid_affine, least + np.array([rows.first, 0, 0]))
-        return MetaTensor(rows.logits[:, x, y, z], affine=torch.from_numpy(affine))
+    def _cells(self, logits: Tensor) -> Tensor:
+        """The label (rows - 1, Y - 1, Z - 1) int16 of all that lies between eight neighbours; -1 where they differ."""
+        if self._sigmoid:
+            decisions = torch.stack([logits[..., label.channel] > 0 for label in self._labels], dim=-1).byte()
+        else:
+            decisions = logits.max(dim=-1).indices.unsqueeze(-1).to(torch.int16)
+        least, most = decisions, decisions
+        for dim in range(3):
+            count = decisions.shape[dim] - 1
+            least = torch.minimum(least.narrow(dim, 0, count), least.narrow(dim, 1, count))
+            most = torch.maximum(most.narrow(dim, 0, count), most.narrow(dim, 1, count))
+        labels = self._values(least.bool() if self._sigmoid else least.squeeze(-1)).to(torch.int16)
+        return labels.masked_fill((least != most).any(dim=-1), -1)
 
-    def _decide(self, logits: Tensor) -> Tensor:
-        """Label values (X, Y, Z) uint8 of logits (classes, X, Y, Z)."""
-        values = self._value_of_channel.to(logits.device)
-        if not self._sigmoid:
-            return values[logits.argmax(dim=0)]
-        labels = torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device)
-        for label in self._labels:
-            # A logit of 0 is a probability of 0.5.
-            labels[logits[label.channel] > 0] = label.value
+    def _label(self, logits: Tensor, cells: Tensor, positions: list[Tensor], inside: Tensor) -> Tensor:
+        """Labels uint8 of a box of voxels at positions in ``logits``; only those ``inside`` mean anything."""
+        # Beyond the outermost voxels of the grid, logits are as they are there.
+        positions = [p.clamp(0, n - 1) for p, n in zip(positions, logits.shape, strict=False)]
+        corners = [p.long().clamp(max=n - 2) for p, n in zip(positions, logits.shape, strict=False)]
+        labels = cells[tuple(corners)]
+        todo = inside & (labels < 0)
+        shares = [(p - c).expand(todo.shape)[todo].float() for p, c in zip(positions, corners, strict=True)]
+        _, y, z, classes = logits.shape
+        corner = ((corners[0] * y + corners[1]) * z + corners[2])[todo]
+        table = logits.view(-1, classes)
+        size = max(1, CHUNK_BYTES // (4 * classes + _BYTES_A_VOXEL))
+        parts = zip(corner.split(size), zip(*(share.split(size) for share in shares), strict=True), strict=True)
+        found = [self._between(table, first, share, (y * z, z, 1)) for first, share in parts]
+        labels = labels.to(torch.uint8)
+        labels[todo] = torch.cat(found)
         return labels
 
-    def _inside(self, low: float, high: float, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Which voxels (X, Y, Z) of a box lie in the band and within a voxel of the grid."""
-        i, j, k = np.ogrid[tuple(slice(b, e) for b, e in zip(begin, end, strict=True))]
-        inside = np.ones(tuple(end - begin), dtype=bool)
-        for row, (least, most) in zip(
-            self._to_grid, ((low, high), *((-1, n) for n in self._grid_shape[1:])), strict=False
-        ):
-            # One formula for every chunk and band: rounding puts a voxel on the same side of a border each time.
-            position = row[0] * i + row[1] * j + row[2] * k + row[3]
-            inside &= (position > least) & (position <= most)
-        return inside
+    def _between(
+        self, table: Tensor, corner: Tensor, shares: Sequence[Tensor], strides: tuple[int, int, int]
+    ) -> Tensor:
+        """Labels uint8 (N,) at places between eight rows of a table (voxels, classes) of logits.
 
+        ``corner`` (N,) is the first of these rows, the three ``shares`` (N,) say how far the place is from there.
+        """
+        index, weight = corner.unsqueeze(1), torch.ones_like(shares[0]).unsqueeze(1)
+        for share, stride in zip(shares, strides, strict=True):
+            index = torch.cat((index, index + stride), dim=1)
+            weight = torch.cat((weight * (1 - share).unsqueeze(1), weight * share.unsqueeze(1)), dim=1)
+        logits = F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
+        if self._sigmoid:
+            return self._values(torch.stack([logits[:, label.channel] > 0 for label in self._labels], dim=-1))
+        return self._values(logits.max(dim=-1).indices)
 
-def _shifted(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Affine of the part of a volume that begins at a voxel index."""
-    shifted = affine.copy()
-    shifted[:3, 3] += affine[:3, :3] @ index
-    return shifted
+    def _values(self, decisions: Tensor) -> Tensor:
+        """Label values uint8 of channels (…), or of decisions (…, labels) that are painted one over the other."""
+        if not self._sigmoid:
+            return self._value_of_channel.to(decisions.device)[decisions.long()]
+        values = torch.zeros(decisions.shape[:-1], dtype=torch.uint8, device=decisions.device)
+        for number, label in enumerate(self._labels):
+            values[decisions[..., number]] = label.value
+        return values
