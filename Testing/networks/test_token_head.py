@@ -7,13 +7,16 @@ import torch
 from torch.nn import functional as F
 
 from scdseg.networks import SCDUNETR
-from scdseg.networks.token_head import TokenHead, double
+from scdseg.networks.token_head import TokenHead, add_doubled
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 4), (5, 1, 2)])
 def test_doubling_is_trilinear_interpolation(shape: tuple[int, int, int]) -> None:
-    logits = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(double(logits), F.interpolate(logits, scale_factor=2, mode="trilinear"))
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randn(2, 3, *shape, generator=generator)
+    logits = torch.randn(2, 3, *(2 * n for n in shape), generator=generator)
+    expected = logits + F.interpolate(cells, scale_factor=2, mode="trilinear")
+    torch.testing.assert_close(add_doubled(logits, cells), expected)
 
 
 def test_a_token_speaks_for_its_own_patch() -> None:
@@ -49,4 +52,4 @@ def test_its_logits_are_added_to_the_decoders() -> None:
     window = torch.randn(2, 1, 16, 16, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         tokens = net.complete(net.encode(window))
-        torch.testing.assert_close(net(window), plain(window) + double(net.token_head(tokens)))
+        torch.testing.assert_close(net(window), add_doubled(plain(window), net.token_head(tokens)))

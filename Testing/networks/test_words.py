@@ -15,7 +15,7 @@ from scdseg.networks import SCDUNETR, UNETR, keep_counts
 from scdseg.networks.assembly import COMPLETIONS
 from scdseg.networks.decoders import DECODERS, build_decoder
 from scdseg.networks.pruning import PRUNINGS
-from scdseg.networks.token_head import double
+from scdseg.networks.token_head import add_doubled
 
 SMALL: dict[str, Any] = {
     "in_channels": 1,
@@ -190,7 +190,7 @@ def test_dense_logits_come_from_hidden_states_and_the_token_head() -> None:
         hidden = net.hidden_states(x)
         assert [tuple(tokens.shape) for tokens in hidden] == [(2, 36, 48)] * 3  # two skips of the decoder, and the last
         assert torch.equal(net.decode(x, hidden), net(x))
-        torch.testing.assert_close(net(x), plain(x) + double(net.token_head(hidden[-1])))
+        torch.testing.assert_close(net(x), add_doubled(plain(x), net.token_head(hidden[-1])))
     assert UNETR(**net.config).config == net.config
 
 

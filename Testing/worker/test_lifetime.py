@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import psutil
 import pytest
 
@@ -171,3 +173,22 @@ def test_the_worker_starts_light_and_never_imports_what_belongs_to_slicer() -> N
         "print(sorted({'slicer', 'qt', 'ctk', 'vtk', 'rich'} & set(sys.modules)))\n"
     )
     assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_nothing_is_imported_by_the_first_run_which_may_be_interrupted(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    image, labels = tmp_path / "image.nii.gz", tmp_path / "labels.nrrd"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((20, 20, 20), np.float32), np.eye(4)), image)
+    done = run_python(
+        "import sys\n"
+        "from scdseg.lean_imports import UNUSED, leave_out_unused\n"
+        "leave_out_unused()\n"
+        "from scdseg.worker.engine import Engine\n"
+        "Engine()\n"
+        "before = set(sys.modules)\n"
+        "from scdseg import segment\n"
+        f"segment({str(image)!r}, {str(tiny_bundle.path)!r}, device='cpu').save(labels={str(labels)!r})\n"
+        "print(sorted(set(sys.modules) - before))\n"
+        "print([name for name in UNUSED if sys.modules[name]], 'torch._dynamo' in sys.modules)\n"
+    )
+    assert done.stdout.splitlines() == ["[]", "[] False"]
+    assert labels.is_file()

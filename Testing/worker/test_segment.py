@@ -12,10 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from scdseg import segment
 from scdseg.bundle import Bundle
-from scdseg.inference.device import available_devices
+from scdseg.inference.device import available_devices, resolve_precision
 from scdseg.worker.probe import describe_device
 
 ALL_OUTPUTS = {
@@ -122,7 +123,8 @@ def test_a_model_is_loaded_once_and_anew_when_it_or_the_precision_has_changed(
     assert loads()
     assert not loads()
     assert not loads(keep_ratio=0.3)
-    assert loads(precision="bf16")
+    automatic = resolve_precision("auto", torch.device("cpu"))
+    assert loads(precision="fp32" if automatic == torch.bfloat16 else "bf16")
     assert loads()
     metadata = model / "configs" / "metadata.json"
     text = metadata.read_text(encoding="utf-8")

@@ -31,10 +31,12 @@ def load_network(bundle: Bundle) -> SCDUNETR:
     verify(bundle)
     with ExitStack() as stack:
         tensors = _open(bundle.weights_path, stack)
-        _compare(tensors, _expected(bundle), bundle.weights_path)
-        network = SCDUNETR(**bundle.network)
-        network.load_state_dict({name: tensor.load() for name, tensor in tensors.items()})
-    return network.float().eval()
+        network = _without_weights(bundle)
+        _compare(tensors, network.state_dict(), bundle.weights_path)
+        network.load_state_dict(
+            {name: tensor.load().to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
+        )
+    return network.eval()
 
 
 def verify(bundle: Bundle) -> None:
@@ -92,11 +94,11 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
     return {str(name): _Stored(tuple(value.shape), value.dtype, value, name) for name, value in state.items()}
 
 
-def _expected(bundle: Bundle) -> dict[str, torch.Tensor]:
-    """The tensors that the network of this bundle has, without memory behind them."""
+def _without_weights(bundle: Bundle) -> SCDUNETR:
+    """The network of this bundle, without memory behind its weights."""
     try:
         with torch.device("meta"):
-            return SCDUNETR(**bundle.network).state_dict()
+            return SCDUNETR(**bundle.network)
     except (TypeError, ValueError) as error:
         raise ModelError(f"{bundle.path}: the network arguments in its metadata do not work: {error}") from error
 

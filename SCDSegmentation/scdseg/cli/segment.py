@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
     add_run_options(parser)
     parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, only_segments=True)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

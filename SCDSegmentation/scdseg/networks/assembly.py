@@ -68,7 +68,7 @@ class TokenAssembly(TokenCompletion):
         self.projections = nn.ModuleList(nn.Linear(hidden_size, assembly_size) for _ in range(groups))
         self.layer_tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, assembly_size)) for _ in range(groups))
         for token in self.layer_tokens:
-            nn.init.normal_(token, std=0.02)
+            nn.init.trunc_normal_(token, std=0.02)
 
     def fill(self, encoding: SparseEncoding) -> Tensor:
         """Every token at its place: (B, L + 1, E), CLS first."""
@@ -94,7 +94,7 @@ class MaskTokens(TokenCompletion):
         """One projection, for the last group, and the mask token."""
         self.projection = nn.Linear(hidden_size, assembly_size)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, assembly_size))
-        nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def fill(self, encoding: SparseEncoding) -> Tensor:
         """Kept tokens at their places, the mask token elsewhere: (B, L + 1, E), CLS first."""

@@ -17,9 +17,11 @@ def sine_cosine_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     """
     if width % 6:
         raise ValueError(f"3-D sine-cosine positions need a width divisible by 6, not {width}")
-    count = width // 6
-    frequencies = 10000.0 ** (-torch.arange(count, dtype=torch.float64) / count)
-    axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
-    angles = [axis.reshape(-1, 1) * frequencies for axis in axes]
-    table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1).float()
-    return torch.cat((torch.zeros(1, width), table)).unsqueeze(0)
+    # Values, wherever and with whatever the network around them is made.
+    with torch.device("cpu"):
+        count = width // 6
+        frequencies = 10000.0 ** (-torch.arange(count, dtype=torch.float64) / count)
+        axes = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
+        angles = [axis.reshape(-1, 1) * frequencies for axis in axes]
+        table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1).float()
+        return torch.cat((torch.zeros(1, width), table)).unsqueeze(0)

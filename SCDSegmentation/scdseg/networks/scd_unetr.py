@@ -14,7 +14,7 @@ from scdseg.networks.decoders import build_decoder
 from scdseg.networks.encoder import EmbeddedTokens, SparseEncoder, SparseEncoding
 from scdseg.networks.patch_embedding import PatchEmbedding
 from scdseg.networks.pruning import PRUNINGS, stage_keep_ratios
-from scdseg.networks.token_head import TokenHead, double
+from scdseg.networks.token_head import TokenHead, add_doubled
 from scdseg.networks.transformer import init_transformer_weights
 
 
@@ -192,7 +192,7 @@ class SCDUNETR(nn.Module):
     def _decode(self, detail: Tensor, tokens: Tensor) -> Tensor:
         token_map = to_map(tokens, self.grid)
         logits = self.decoder(detail, [token_map] * len(self.decoder.dense_skips), token_map)
-        return logits if self.token_head is None else logits + double(self.token_head(tokens))
+        return logits if self.token_head is None else add_doubled(logits, self.token_head(tokens))
 
     def _ratios(self, keep_ratio: float | Sequence[float] | None) -> list[float]:
         return stage_keep_ratios(self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after))

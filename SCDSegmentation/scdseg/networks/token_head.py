@@ -36,16 +36,24 @@ class TokenHead(nn.Module):
         return cells.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-def double(logits: Tensor) -> Tensor:
-    """Twice the resolution by linear interpolation: (B, K, X, Y, Z) → (B, K, 2X, 2Y, 2Z).
+def add_doubled(logits: Tensor, cells: Tensor) -> Tensor:
+    """Logits plus cells at twice their resolution, interpolated linearly as PyTorch's trilinear interpolation does it.
 
-    PyTorch's trilinear interpolation as one matrix product an axis: a quarter of the time on a CPU, and there on every
-    device.
+    One matrix product an axis, each on the memory as it lies, and the last of them adds: a quarter of the time of
+    PyTorch's on a CPU, and there on every device.
+
+    Args:
+        logits: (B, K, 2X, 2Y, 2Z).
+        cells: (B, K, X, Y, Z).
     """
-    for axis in (2, 3, 4):
-        weights = _doubling(logits.shape[axis]).to(logits)
-        logits = (logits.movedim(axis, -1) @ weights).movedim(-1, axis)
-    return logits
+    batch, channels, x, y, z = cells.shape
+    along_x, along_y, along_z = (_doubling(count).to(cells) for count in (x, y, z))
+    lines = cells.reshape(-1, z) @ along_z
+    planes = torch.bmm(along_y.T.expand(batch * channels * x, -1, -1), lines.view(-1, y, 2 * z))
+    volumes = logits.reshape(batch * channels, 2 * x, -1)
+    return torch.baddbmm(volumes, along_x.T.expand(batch * channels, -1, -1), planes.view(-1, x, 4 * y * z)).view_as(
+        logits
+    )
 
 
 def _doubling(count: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scdseg.networks.arguments import check_arguments, to_map
 from scdseg.networks.decoders import build_decoder
 from scdseg.networks.patch_embedding import PatchEmbedding
-from scdseg.networks.token_head import TokenHead, double
+from scdseg.networks.token_head import TokenHead, add_doubled
 from scdseg.networks.transformer import init_transformer_weights, transformer_blocks
 
 
@@ -86,4 +86,4 @@ class UNETR(nn.Module):
         """Logits (B, out_channels, *img_size) from the windows and their :meth:`hidden_states`."""
         *skips, last = [to_map(tokens, self.grid) for tokens in hidden]
         logits = self.decoder(self.decoder.skip1(x), skips, last)
-        return logits if self.token_head is None else logits + double(self.token_head(hidden[-1]))
+        return logits if self.token_head is None else add_doubled(logits, self.token_head(hidden[-1]))

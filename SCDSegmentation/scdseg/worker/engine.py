@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,7 @@ def _state_on_disk(bundle: Bundle) -> tuple[Any, ...]:
 
 
 def _import_late_parts() -> None:
-    """Make PyTorch import what it would import with the first model.
-
-    That takes a second, and an import must not be interrupted: half a module stays behind.
-    """
+    """Import what the first model would: an import must not be interrupted, half a module stays behind."""
+    import_module("scdseg.bundle.weights")
     with torch.device("meta"):
-        torch.nn.init.normal_(torch.empty(1))
+        torch.empty(1)
