@@ -62,10 +62,11 @@ def writeHtml(
 def _settings(report: Mapping[str, Any], display: str) -> str:
     model, device, windows = report["model"], report["device"], report["windows"]
     size = " × ".join(map(str, windows["size"]))
+    skipped = f"; {windows['skipped']} empty ones skipped" if windows.get("skipped") else ""
     rows = {
         "Model": f"{model['name']} {model['version']} (SHA-256 {model['sha256']})",
         "Keep ratio": f"{report['keep_ratio']}",
-        "Windows": f"{windows['count']} of {size} voxels, overlap {windows['overlap']}",
+        "Windows": f"{windows['count']} of {size} voxels, overlap {windows['overlap']}{skipped}",
         "Device": f"{device['name']}, {report['precision']}",
         "Pictures": display,
         "Written": time.strftime("%Y-%m-%d %H:%M"),

@@ -60,7 +60,7 @@ def test_labels_return_to_the_voxels_that_they_belong_to(
     labels = LabelRestorer(SHAPE, affine, grid, image.affine.numpy(), bundle.labels, "softmax", classes=3)
     starts = window_starts(grid, (16, 16, 16), 8, 0.5)
     assert len({x for x, _, _ in starts}) > 1
-    for rows in sliding_windows(image.as_tensor(), starts, (16, 16, 16), 3, 1, torch.device("cpu"), predict):
+    for rows in sliding_windows(image.as_tensor(), starts, starts, (16, 16, 16), 3, 1, torch.device("cpu"), predict):
         labels.add(rows)
     clear = np.abs(values - threshold) > 1e-2
     # On the volume's faces, interpolation and padding leave the linear function.

@@ -121,6 +121,32 @@ def test_a_prepared_image_can_be_run_again_with_other_keep_ratios(tiny_bundle: B
     ]
 
 
+def test_windows_of_nothing_are_skipped_and_change_nothing_where_something_is(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros((120, 40, 40), dtype=np.float32)
+    array[4:30, 4:36, 4:36] = np.random.default_rng(0).uniform(50, 300, (26, 32, 32))
+    nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "image.nii.gz")
+    segmenter = Segmenter(tiny_bundle, device="cpu", precision="fp32")
+    prepared = segmenter.prepare(tmp_path / "image.nii.gz")
+    told: list[int] = []
+    result = segmenter.run(prepared, progress=lambda step, done, total, left: told.append(total))
+    monkeypatch.setattr("scdseg.inference.segmenter.worth_computing", lambda image, starts, window: starts)
+    every = segmenter.run(prepared)
+    windows, all_windows = result.report["windows"], every.report["windows"]
+    assert windows["skipped"] > 0
+    assert (windows["count"] + windows["skipped"], all_windows["skipped"]) == (all_windows["count"], 0)
+    assert set(told) == {windows["count"]}
+    # A window reaches 32 mm.
+    np.testing.assert_array_equal(result.labels.array[:30], every.labels.array[:30])
+    assert not result.labels.array[70:].any()
+    far = result.importance.array[-1]
+    assert not far.any()
+    assert (result.stage.array[-1] == 1).all()
+    assert np.isnan(result.scores.array[-1]).all()
+    np.testing.assert_array_equal(result.importance.array[:2], every.importance.array[:2])
+
+
 def test_tokens_of_the_report_are_those_of_the_maps(tiny_bundle: Bundle, image: Path) -> None:
     result = segment(image, tiny_bundle.path, keep_ratio=0.5, precision="fp32")
     importance, stage, scores = result.importance.array, result.stage.array, result.scores.array

@@ -9,7 +9,7 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
-from scdseg.inference.windows import Rows, sliding_windows, window_starts
+from scdseg.inference.windows import Rows, sliding_windows, window_starts, worth_computing
 
 CPU = torch.device("cpu")
 
@@ -46,7 +46,7 @@ def test_bands_are_the_rows_of_monais_blended_volume(batch_size: int) -> None:
         starts = window_starts(image.shape[1:], window, 8, 0.5)
         bands = [
             Rows(band.first, band.logits.clone(), band.last)
-            for band in sliding_windows(image, starts, window, 3, batch_size, CPU, predict)
+            for band in sliding_windows(image, starts, starts, window, 3, batch_size, CPU, predict)
         ]
     assert [band.first for band in bands] == [0, 7, 15, 23]
     assert [band.last for band in bands] == [False, False, False, True]
@@ -54,3 +54,36 @@ def test_bands_are_the_rows_of_monais_blended_volume(batch_size: int) -> None:
         rows = slice(band.first, band.first + band.logits.shape[1])
         torch.testing.assert_close(band.logits, expected[:, rows], atol=1e-5, rtol=1e-5)
     assert bands[-1].first + bands[-1].logits.shape[1] == 40
+
+
+def test_windows_of_the_darkest_value_alone_are_not_worth_computing() -> None:
+    image = torch.full((2, 32, 16, 16), -1.0)
+    image[1] = 4
+    starts = window_starts(image.shape[1:], (16, 16, 16), 8, 0.5)
+    assert worth_computing(image, starts, (16, 16, 16)) == [(0, 0, 0)]
+    image[1, 31, 2, 3] = 4.5
+    assert worth_computing(image, starts, (16, 16, 16)) == [(16, 0, 0)]
+    image[0, 15, 2, 3] = 0
+    assert worth_computing(image, starts, (16, 16, 16)) == starts
+
+
+def test_where_no_window_was_computed_all_logits_are_zero() -> None:
+    image = torch.zeros(1, 48, 16, 16)
+    starts = [(0, 0, 0), (16, 0, 0), (32, 0, 0)]
+    seen: list[tuple[int, int, int]] = []
+
+    def predict(windows: Tensor, at: Sequence[tuple[int, int, int]]) -> Tensor:
+        seen.extend(at)
+        return torch.ones(len(at), 2, 16, 16, 16)
+
+    bands = [
+        Rows(band.first, band.logits.clone(), band.last)
+        for band in sliding_windows(image, starts, [(16, 0, 0)], (16, 16, 16), 2, 1, CPU, predict)
+    ]
+    assert seen == [(16, 0, 0)]
+    assert [(band.first, band.logits.shape[1], band.last) for band in bands] == [
+        (0, 16, False), (15, 17, False), (31, 17, True)
+    ]  # fmt: skip
+    torch.testing.assert_close(bands[0].logits, torch.zeros(2, 16, 16, 16))
+    torch.testing.assert_close(bands[1].logits[:, 1:], torch.ones(2, 16, 16, 16))
+    torch.testing.assert_close(bands[2].logits[:, 1:], torch.zeros(2, 16, 16, 16))

@@ -93,10 +93,11 @@ def _summary(report: dict[str, Any], outputs: list[Path]) -> str:
     """What a person wants to know of a report first."""
     found = [label for label in report["labels"] if label["voxels"]]
     windows, device = report["windows"]["count"], report["device"]
+    skipped = f" ({report['windows']['skipped']} empty ones skipped)" if report["windows"]["skipped"] else ""
     lines = [
         f"{report['model']['name']}: {len(found)} of {len(report['labels'])} structures found, "
         f"{sum(label['ml'] for label in found):.1f} ml in all",
-        f"{report['seconds']['total']:.1f} s, {windows} window{'s' * (windows != 1)}, "
+        f"{report['seconds']['total']:.1f} s, {windows} window{'s' * (windows != 1)}{skipped}, "
         f"{device['type']} ({device['name']}), {report['precision']}, keep ratio {report['keep_ratio']:g}",
         *(f"wrote {path}" for path in outputs),
     ]

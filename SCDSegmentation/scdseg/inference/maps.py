@@ -112,8 +112,8 @@ class TokenMaps:
             self._map.add(start, values)
 
     def importance(self) -> np.ndarray:
-        """Mean importance (X', Y', Z') float32 in [0, 1] over the windows that saw each token."""
-        return self._map.mean()[0]
+        """Mean importance (X', Y', Z') float32 in [0, 1] over the windows that saw each token; 0 if none did."""
+        return np.nan_to_num(self._map.mean()[0])
 
     def survival(self) -> np.ndarray:
         """Share (X', Y', Z') float32 in [0, 1] of the stages that each token survived, averaged over its windows."""
@@ -134,8 +134,8 @@ class TokenMaps:
         return np.moveaxis(self._map.mean()[1 + self._stages :], 0, -1)
 
     def _kept(self) -> np.ndarray:
-        """Share (S, X', Y', Z') in [0, 1] of the windows that kept each token, by stage."""
-        return self._map.mean()[1 : 1 + self._stages]
+        """Share (S, X', Y', Z') in [0, 1] of the windows that kept each token, by stage; 0 where none saw it."""
+        return np.nan_to_num(self._map.mean()[1 : 1 + self._stages])
 
 
 def token_affine(affine: np.ndarray, patch: int) -> np.ndarray:

@@ -35,7 +35,8 @@ from scdseg.inference.restore import LabelRestorer
 from scdseg.inference.result import Result
 from scdseg.inference.shared import SharedWork
 from scdseg.inference.token_report import token_report
-from scdseg.inference.windows import Start, sliding_windows, window_starts
+from scdseg.inference.windows import Start, sliding_windows, window_starts, worth_computing
+from scdseg.networks.inference_format import prepare_for_inference
 from scdseg.networks.scd_unetr import SharedFeatures
 from scdseg.volumes import Volume, VolumeHeader, read_volume
 from scdseg.volumes.volume import spacing_of
@@ -83,6 +84,7 @@ class Segmenter:
         self._load_time = Stopwatch()
         with self._load_time("load model"), memory_errors(self.device):
             self.network = bundle.load_network().to(self.device)
+            prepare_for_inference(self.network, self.device, self.dtype)
 
     @property
     def _window(self) -> tuple[int, int, int]:
@@ -157,7 +159,9 @@ class Segmenter:
         grid = tuple(prepared.image.shape[1:])
         affine = prepared.image.affine.numpy()
         patch = self.bundle.network["patch_size"]
+        image = prepared.image.as_tensor()
         starts = window_starts(grid, self._window, patch, share)
+        computed = worth_computing(image, starts, self._window)
         plan = self._plan(grid, math.prod(prepared.header.shape))
         maps = TokenMaps(grid, patch, len(self.bundle.network["prune_after"]))
         labels = LabelRestorer(
@@ -184,17 +188,17 @@ class Segmenter:
                 maps.add(at, trace)
             tokens.update(tokens or tokens_per_stage(trace))
             done += len(at)
-            left = (time.perf_counter() - began) / done * (len(starts) - done)
-            _tell(progress, cancelled, "windows", done, len(starts), left)
+            left = (time.perf_counter() - began) / done * (len(computed) - done)
+            _tell(progress, cancelled, "windows", done, len(computed), left)
             return logits
 
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        _tell(progress, cancelled, "windows", 0, len(starts))
+        _tell(progress, cancelled, "windows", 0, len(computed))
         with memory_errors(self.device), torch.inference_mode():
             for rows in sliding_windows(
-                prepared.image.as_tensor(), starts, self._window, self.bundle.network["out_channels"],
-                plan.batch_size, plan.stitch_device, predict,
+                image, starts, set(computed), self._window, self.bundle.network["out_channels"], plan.batch_size,
+                plan.stitch_device, predict,
             ):  # fmt: skip
                 with watch("restore"):
                     labels.add(rows)
@@ -212,7 +216,13 @@ class Segmenter:
         report = {
             **self._describe(plan),
             "keep_ratio": ratio,
-            "windows": {"count": len(starts), "size": list(self._window), "overlap": share, "batch": plan.batch_size},
+            "windows": {
+                "count": len(computed),
+                "skipped": len(starts) - len(computed),
+                "size": list(self._window),
+                "overlap": share,
+                "batch": plan.batch_size,
+            },
             "tokens_per_stage": tokens,
             "tokens": fate,
             "image": _grid(prepared.header.shape, prepared.header.affine),

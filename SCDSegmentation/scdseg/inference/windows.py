@@ -7,7 +7,7 @@ voxels, the row is finished: it is handed on and its memory is used for the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -40,9 +40,26 @@ def window_starts(shape: Sequence[int], window: Sequence[int], patch: int, overl
     return sorted({(int(x.start), int(y.start), int(z.start)) for x, y, z in slices})
 
 
+def worth_computing(image: Tensor, starts: Sequence[Start], window: Sequence[int]) -> list[Start]:
+    """The windows that show anything at all; if none does, the first.
+
+    Air, padding and what lies outside a field of view have one value throughout once intensities are normalised, the
+    darkest. There is nothing to find in a window of that alone.
+
+    Args:
+        image: (C, X, Y, Z).
+        starts: from :func:`window_starts`.
+        window: (3,) voxels.
+    """
+    darkest = image.flatten(1).amin(dim=1)
+    found = [start for start in starts if (_crop(image, start, window).flatten(1).amax(dim=1) > darkest).any()]
+    return found or list(starts[:1])
+
+
 def sliding_windows(
     image: Tensor,
     starts: Sequence[Start],
+    computed: Collection[Start],
     window: Sequence[int],
     classes: int,
     batch_size: int,
@@ -54,6 +71,7 @@ def sliding_windows(
     Args:
         image: (C, X, Y, Z).
         starts: from :func:`window_starts`.
+        computed: those of them that are predicted, from :func:`worth_computing`.
         window: (3,) voxels.
         classes: channels of the logits.
         batch_size: windows that are predicted at once.
@@ -62,13 +80,17 @@ def sliding_windows(
 
     Yields:
         Bands that follow each other. Each begins with the last row of the one before, for interpolation between them.
+        Where no window was predicted, logits are 0: background, be it by the largest logit or by each one's sign.
     """
     depth = window[0]
     weight = compute_importance_map(tuple(window), mode="gaussian", device=stitch_device)
     # Row 0 repeats the last finished row; the rows still open follow.
     logits = torch.zeros((classes, depth + 1, *image.shape[2:]), device=stitch_device)
     weights = torch.zeros(logits.shape[1:], device=stitch_device)
-    groups = [(first, list(group)) for first, group in groupby(starts, key=lambda start: start[0])]
+    groups = [
+        (first, [start for start in group if start in computed])
+        for first, group in groupby(starts, key=lambda start: start[0])
+    ]
     ends = [first for first, _ in groups[1:]] + [image.shape[1]]
     for (first, group), end in zip(groups, ends, strict=True):
         for batch in (group[i : i + batch_size] for i in range(0, len(group), batch_size)):
@@ -78,7 +100,7 @@ def sliding_windows(
                 logits[(slice(None), *here)] += predicted.to(stitch_device, torch.float32) * weight
                 weights[here] += weight
         finished = end - first
-        logits[:, 1 : finished + 1] /= weights[1 : finished + 1]
+        logits[:, 1 : finished + 1] /= weights[1 : finished + 1].clamp(min=torch.finfo().tiny)
         repeated = 1 if first == 0 else 0
         yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1])
         _move_up(logits, finished)

@@ -8,6 +8,7 @@ import torch
 from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 DECODERS = ("full", "shallow", "light")
 
@@ -38,7 +39,7 @@ def _up(in_channels: int, out_channels: int) -> UnetrUpBlock:
 
 
 class _InstanceNorm(nn.InstanceNorm3d):
-    """PyTorch's, with an output that autograd does not take for a view.
+    """PyTorch's, with an output that autograd does not take for a view, and for channels that lie side by side.
 
     MONAI's blocks go on in place, and autograd answers writing into a view by copying the gradient, which the backward
     pass can do without. Nobody else holds the memory behind this one.
@@ -46,6 +47,9 @@ class _InstanceNorm(nn.InstanceNorm3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, X, Y, Z) → the same shape."""
+        if x.shape[0] == 1 and x.is_contiguous(memory_format=torch.channels_last_3d):
+            # The same for one sample, but PyTorch's instance norm would move all voxels to another order first.
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
         normed: Tensor = super().forward(x)
         output: Tensor = torch.ops.aten._unsafe_view(normed, normed.shape)
         return output
