@@ -18,11 +18,12 @@ from pathlib import Path
 import torch
 
 from results_page import PAGE, machine, markdown_table, write_section
+from scdseg.benchmark.timing import Spread
 from scdseg.errors import ScdsegError
 from scdseg.training.build import build_network
 from scdseg.training.data import label_channels
 from scdseg.training.recipe import load_recipe
-from scdseg.training.throughput import Candidate, Measurement, Spread, Throughput, measure_throughput
+from scdseg.training.throughput import Candidate, Measurement, Throughput, measure_throughput
 
 
 def measure(recipe_name: str, arguments: argparse.Namespace) -> Measurement:

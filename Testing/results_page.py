@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+
+from scdseg.benchmark.machine import processor
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 _HEAD = "# Results\n\nMeasured figures. Scripts write this page, each its own section; the command stands with each.\n"
@@ -32,16 +33,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine(device: str) -> str:
     """What a measurement ran on: the GPU as ``device`` names it, or the processor, its cores and the threads used."""
-    name = device if "CPU" not in device else f"{_processor()}, {os.cpu_count()} cores"
+    name = device if "CPU" not in device else f"{processor()}, {os.cpu_count()} cores"
     threads = torch.get_num_threads()
     used = "" if "CPU" not in device else f", {threads} thread{'s' if threads > 1 else ''}"
     return f"{name}{used}, PyTorch {torch.__version__.partition('+')[0]}"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8"))
-        if found:
-            return found.group(1).strip()
-    return platform.processor() or platform.machine()

@@ -24,6 +24,7 @@ _COMMANDS = (
     "export",
     "evaluate",
     "compare",
+    "benchmark",
     "demo",
 )
 _EXIT_INTERNAL = 1

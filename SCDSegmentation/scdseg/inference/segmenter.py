@@ -33,7 +33,7 @@ from scdseg.inference.preprocess import to_network_grid
 from scdseg.inference.report import Stopwatch, label_volumes, tokens_per_stage, versions
 from scdseg.inference.restore import LabelRestorer
 from scdseg.inference.result import Result
-from scdseg.inference.shared import SharedWork
+from scdseg.inference.shared import SharedWork, WindowNetwork
 from scdseg.inference.token_report import token_report
 from scdseg.inference.windows import Start, sliding_windows, window_starts, worth_computing
 from scdseg.networks.inference_format import prepare_for_inference
@@ -83,8 +83,9 @@ class Segmenter:
         self.dtype = resolve_precision(precision, self.device)
         self._load_time = Stopwatch()
         with self._load_time("load model"), memory_errors(self.device):
-            self.network = bundle.load_network().to(self.device)
-            prepare_for_inference(self.network, self.device, self.dtype)
+            network = bundle.load_network().to(self.device)
+            prepare_for_inference(network, self.device, self.dtype)
+            self.network: WindowNetwork = network
 
     @property
     def _window(self) -> tuple[int, int, int]:

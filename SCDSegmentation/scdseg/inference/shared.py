@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from scdseg.inference.windows import Start
-from scdseg.networks.scd_unetr import SharedFeatures
+from scdseg.networks.scd_unetr import SharedFeatures, TokenTrace
+
+
+class WindowNetwork(Protocol):
+    """What the pipeline needs of a network, which :class:`~scdseg.networks.SCDUNETR` has."""
+
+    def share(self, x: Tensor) -> Any:
+        """The part of the work on windows (B, in_channels, *img_size) that is the same at every keep ratio."""
+        ...
+
+    def finish(self, shared: Any, keep_ratio: float | Sequence[float] | None) -> tuple[Tensor, TokenTrace]:
+        """The rest of it: logits (B, out_channels, *img_size), and what happened to each token."""
+        ...
 
 
 class SharedWork:

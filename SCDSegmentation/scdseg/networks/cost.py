@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,6 +23,18 @@ def macs(network: SCDUNETR | UNETR, keep_ratio: float | Sequence[float] | None =
     Counted on shapes alone, so it takes neither memory nor time, for the network as it is called with ``keep_ratio``.
     Transposed convolutions count every kernel element at every output voxel, as in the paper's figures.
     """
+    shape = (network.config["in_channels"], *network.img_size)
+    return forward_macs(network, shape, *((keep_ratio,) if isinstance(network, SCDUNETR) else ()))
+
+
+def forward_macs(network: nn.Module, shape: Sequence[int], *arguments: Any) -> int:
+    """The same for any network.
+
+    Args:
+        network: on any device.
+        shape: (channels, *window) of one sample.
+        arguments: what it is called with behind the window.
+    """
     shapes = FakeTensorMode()
     state = dict(network.named_parameters()) | dict(network.named_buffers())
     weights: dict[str, torch.Tensor] = {name: shapes.from_tensor(tensor) for name, tensor in state.items()}
@@ -29,8 +42,7 @@ def macs(network: SCDUNETR | UNETR, keep_ratio: float | Sequence[float] | None =
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: _convolution_flops})
     # The counter knows attention as the matrix products that the plain backend makes of it.
     with shapes, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        window = torch.empty(1, network.config["in_channels"], *network.img_size, device=device)
-        functional_call(network, weights, (window, keep_ratio) if isinstance(network, SCDUNETR) else (window,))
+        functional_call(network, weights, (torch.empty(1, *shape, device=device), *arguments))
     return counter.get_total_flops() // 2
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from scdseg.benchmark.timing import Spread, autocast, spread, time_by_turns
 from scdseg.errors import ResourceError
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.networks import SCDUNETR, UNETR, macs
@@ -44,14 +41,6 @@ class Candidate:
     optimisation: OptimisationSettings
 
 
-class Spread(NamedTuple):
-    """Median and quartiles."""
-
-    median: float
-    lower: float
-    upper: float
-
-
 @dataclass(frozen=True)
 class Throughput:
     """What was measured of a candidate.
@@ -79,12 +68,12 @@ class Throughput:
     @property
     def step(self) -> Spread:
         """Seconds of a training step."""
-        return _spread(self.step_seconds)
+        return spread(self.step_seconds)
 
     @property
     def window(self) -> Spread:
         """Seconds of a window's inference."""
-        return _spread(self.window_seconds)
+        return spread(self.window_seconds)
 
     @property
     def training_rate(self) -> float:
@@ -100,12 +89,12 @@ class Throughput:
         """Training rate as a multiple of another candidate's, round by round."""
         scale = self.batch_size / other.batch_size
         pairs = zip(other.step_seconds, self.step_seconds, strict=True)
-        return _spread([scale * theirs / ours for theirs, ours in pairs])
+        return spread([scale * theirs / ours for theirs, ours in pairs])
 
     def inference_speedup(self, other: Throughput) -> Spread:
         """Inference rate as a multiple of another candidate's, round by round."""
         pairs = zip(other.window_seconds, self.window_seconds, strict=True)
-        return _spread([theirs / ours for theirs, ours in pairs])
+        return spread([theirs / ours for theirs, ours in pairs])
 
 
 @dataclass(frozen=True)
@@ -151,13 +140,8 @@ def measure_throughput(
     try:
         subjects = [_Subject(candidate, target, number_format) for candidate in candidates]
         saved = [subject.training_bytes() for subject in subjects]
-        tasks = [(subject, kind) for subject in subjects for kind in ("step", "window")]
-        order = random.Random(0)
-        for done in range(rounds + 1):
-            for subject, kind in order.sample(tasks, len(tasks)):
-                subject.time(kind, count=done > 0)
-            if progress is not None:
-                progress(done, rounds)
+        tasks = [work for subject in subjects for work in (subject.step, subject.window)]
+        seconds = time_by_turns(tasks, target, rounds, progress)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise ResourceError(
             f"{device_name(target)} has too little memory to train {len(candidates)} networks side by side ({error}): "
@@ -169,7 +153,10 @@ def measure_throughput(
         precision={torch.bfloat16: "bf16", torch.float32: "fp32"}[number_format],
         rounds=rounds,
         memory=MEMORY["cuda" if target.type == "cuda" else "cpu"],
-        rows=tuple(subject.result(memory) for subject, memory in zip(subjects, saved, strict=True)),
+        rows=tuple(
+            subject.result(memory, step, window)
+            for subject, memory, step, window in zip(subjects, saved, seconds[::2], seconds[1::2], strict=True)
+        ),
     )
 
 
@@ -189,27 +176,15 @@ class _Subject:
         shape = (settings.batch_size, *self.network.img_size)
         self.image = torch.randn(shape[0], config["in_channels"], *shape[1:], generator=generator).to(device)
         self.target = _random_target(shape, config["out_channels"], settings.activation, generator).to(device)
-        self.seconds: dict[str, list[float]] = {"step": [], "window": []}
-
-    def time(self, kind: str, count: bool) -> None:
-        """Do a ``"step"`` or a ``"window"``; its seconds are kept if they ``count``."""
-        self.network.train(kind == "step")
-        work = self._step if kind == "step" else self._window
-        self._wait()
-        began = time.perf_counter()
-        work()
-        self._wait()
-        if count:
-            self.seconds[kind].append(time.perf_counter() - began)
 
     def training_bytes(self) -> int:
         """Memory of one training step; see :data:`MEMORY`."""
         self.network.train()
         if self.device.type == "cuda":
-            self._step()  # makes the optimiser's state, which stays
+            self.step()  # makes the optimiser's state, which stays
             before = torch.cuda.memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
-            self._step()
+            self.step()
             return torch.cuda.max_memory_allocated(self.device) - before
         storages: dict[int, int] = {}
         weights = {parameter.untyped_storage().data_ptr() for parameter in self.network.parameters()}
@@ -224,7 +199,7 @@ class _Subject:
             self._forward()
         return sum(storages.values())
 
-    def result(self, training_bytes: int) -> Throughput:
+    def result(self, training_bytes: int, step: tuple[float, ...], window: tuple[float, ...]) -> Throughput:
         """All that was measured."""
         return Throughput(
             self.candidate.name,
@@ -232,12 +207,14 @@ class _Subject:
             sum(parameter.numel() for parameter in self.network.parameters()),
             macs(self.network, self.candidate.keep_ratio),
             self.candidate.optimisation.batch_size,
-            tuple(self.seconds["step"]),
-            tuple(self.seconds["window"]),
+            step,
+            window,
             training_bytes,
         )
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """A training step."""
+        self.network.train()
         self._forward().backward()
         if self.candidate.optimisation.gradient_clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.candidate.optimisation.gradient_clip)
@@ -246,33 +223,20 @@ class _Subject:
 
     def _forward(self) -> Tensor:
         """The loss of a training step, as :class:`scdseg.training.module.SegmentationModule` forms it."""
-        with self._autocast():
+        with autocast(self.device, self.number_format):
             return self.objective(self.network, self.image, self.target, self.candidate.keep_ratio).total
 
-    def _window(self) -> None:
-        with torch.inference_mode(), self._autocast():
+    def window(self) -> None:
+        """The forward pass of one window, without gradients."""
+        self.network.eval()
+        with torch.inference_mode(), autocast(self.device, self.number_format):
             if isinstance(self.network, UNETR):
                 self.network(self.image[:1])
             else:
                 self.network(self.image[:1], self.candidate.keep_ratio)
-
-    def _autocast(self) -> torch.autocast:
-        reduced = self.number_format != torch.float32
-        return torch.autocast(self.device.type, self.number_format if reduced else None, enabled=reduced)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.device.type == "mps":
-            torch.mps.synchronize()
 
 
 def _random_target(shape: Sequence[int], channels: int, activation: str, generator: torch.Generator) -> Tensor:
     if activation == "sigmoid":
         return torch.randint(2, (shape[0], channels, *shape[1:]), generator=generator).float()
     return torch.randint(channels, tuple(shape), generator=generator)
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    lower, median, upper = np.percentile(values, (25, 50, 75)).tolist()
-    return Spread(median, lower, upper)

@@ -1,0 +1,145 @@
+"""What is measured: our networks at several keep ratios, their dense baseline, and what else users would take."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai.networks import nets
+from monai.networks.blocks.transformerblock import TransformerBlock as MonaiBlock
+from monai.networks.nets import DynUNet, SegResNet, SwinUNETR
+from torch import nn
+
+from scdseg.networks import SCDUNETR, UNETR
+from scdseg.networks.cost import forward_macs
+
+DENSE = "dense UNETR"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network with fresh weights, and the window that it is to be measured on.
+
+    Args:
+        name: for tables.
+        network: takes (B, in_channels, *window), and the keep ratio if there is one.
+        window: in voxels.
+        channels: of the image and of the logits.
+        keep_ratio: share of tokens kept at each stage; None where nothing is pruned.
+    """
+
+    name: str
+    network: nn.Module
+    window: tuple[int, int, int]
+    channels: tuple[int, int]
+    keep_ratio: float | None = None
+
+    @property
+    def arguments(self) -> tuple[float, ...]:
+        """What the network is called with behind the window."""
+        return () if self.keep_ratio is None else (self.keep_ratio,)
+
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one window; see :func:`scdseg.networks.macs`."""
+        return forward_macs(self.network, (self.channels[0], *self.window), *self.arguments)
+
+
+def dense_baseline(arguments: Mapping[str, Any]) -> UNETR | None:
+    """The dense UNETR with the same ViT and decoder, with fresh weights; None if the ViT is too shallow for its skips.
+
+    ``arguments`` are those of ``SCDUNETR``.
+    """
+    known = inspect.signature(UNETR).parameters
+    try:
+        return UNETR(**{key: value for key, value in arguments.items() if key in known}).eval()
+    except ValueError:
+        return None
+
+
+def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float]) -> list[Subject]:
+    """The dense baseline twice, ours and with MONAI's transformer blocks, and SCD-UNETR at each keep ratio.
+
+    MONAI's blocks work out every attention weight, as the authors' implementation does and UNETR by default; ours hand
+    that to PyTorch's fused attention. Where there is no dense baseline, both are left out.
+
+    Args:
+        arguments: of ``SCDUNETR``.
+        keep_ratios: of the sparse network.
+    """
+    sparse = SCDUNETR(**arguments).eval()
+    config = sparse.config
+    window, channels = sparse.img_size, (config["in_channels"], config["out_channels"])
+    subjects = [Subject(f"SCD-UNETR, keep {ratio:g}", sparse, window, channels, ratio) for ratio in keep_ratios]
+    dense, unfused = dense_baseline(arguments), dense_baseline(arguments)
+    if dense is None or unfused is None:
+        return subjects
+    unfused.blocks = nn.ModuleList(
+        MonaiBlock(config["hidden_size"], config["mlp_dim"], config["num_heads"], qkv_bias=True) for _ in unfused.blocks
+    )
+    baselines = {DENSE: dense, f"{DENSE}, MONAI's blocks": unfused.eval()}
+    return [*(Subject(name, network, window, channels) for name, network in baselines.items()), *subjects]
+
+
+def _unetr(in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
+    return nets.UNETR(in_channels=in_channels, out_channels=out_channels, img_size=window, feature_size=16)
+
+
+def _swin(in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
+    return SwinUNETR(in_channels=in_channels, out_channels=out_channels, feature_size=48)
+
+
+def _segresnet(in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
+    return SegResNet(
+        spatial_dims=3, init_filters=32, in_channels=in_channels, out_channels=out_channels, blocks_down=(1, 2, 2, 4)
+    )
+
+
+def _dynunet(in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
+    """nnU-Net's shape: 32 features, doubled down to a grid of about 4 voxels, at most 320."""
+    levels = max(2, min(6, (min(window) // 4).bit_length()))
+    return DynUNet(
+        3,
+        in_channels,
+        out_channels,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=[min(320, 32 * 2**level) for level in range(levels)],
+    )
+
+
+@dataclass(frozen=True)
+class _Peer:
+    name: str
+    build: Callable[[int, int, tuple[int, int, int]], nn.Module]
+    divisor: int
+
+
+PEERS = {
+    "swinunetr": _Peer("SwinUNETR, feature 48", _swin, 32),
+    "segresnet": _Peer("SegResNet, 32 filters", _segresnet, 8),
+    "dynunet": _Peer("DynUNet, nnU-Net's shape", _dynunet, 32),
+    "unetr": _Peer("UNETR, patch 16", _unetr, 16),
+}
+
+
+def peer_subjects(names: Sequence[str], channels: tuple[int, int], window: tuple[int, int, int]) -> list[Subject]:
+    """Networks of MONAI as its users set them up, for as many channels and classes.
+
+    Args:
+        names: of :data:`PEERS`.
+        channels: of the image and of the logits.
+        window: in voxels; each network gets the smallest window that it can take and that holds this one.
+    """
+    subjects = []
+    for name in names:
+        peer = PEERS[name]
+        x, y, z = (-(-n // peer.divisor) * peer.divisor for n in window)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of arguments that MONAI will rename
+            network = peer.build(*channels, (x, y, z)).eval()
+        subjects.append(Subject(peer.name, network, (x, y, z), channels))
+    return subjects
