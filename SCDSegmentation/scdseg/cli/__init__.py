@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from scdseg import __version__
+from scdseg.allocator import keep_freed_memory
 from scdseg.errors import Cancelled, ScdsegError
 from scdseg.lean_imports import leave_out_unused
 
@@ -68,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not args.debug:
         # Libraries warn of their own internals; what concerns the user is in reports and messages.
         warnings.simplefilter("ignore")
-    if arguments is None and getattr(args, "only_segments", False):
-        leave_out_unused()
+    if arguments is None:
+        keep_freed_memory()
+        if getattr(args, "only_segments", False):
+            leave_out_unused()
     try:
         return int(args.run(args))
     except (KeyboardInterrupt, Exception) as error:

@@ -7,6 +7,7 @@ import os
 import sys
 
 from scdseg import __version__
+from scdseg.allocator import keep_freed_memory
 from scdseg.lean_imports import leave_out_unused
 from scdseg.worker import PROTOCOL
 from scdseg.worker.channel import Channel, take_stdout
@@ -23,6 +24,7 @@ def main() -> int:
     # Read when PyTorch is loaded. The cores are shared with the user interface: threads that wait for each other by
     # spinning take two to three times as long then, and no less when they have the cores for themselves.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     leave_out_unused()
     channel = Channel(take_stdout())
     channel.send("ready", pid=os.getpid(), protocol=PROTOCOL, version=__version__)

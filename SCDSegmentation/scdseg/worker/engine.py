@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from scdseg.allocator import give_back_freed_memory
 from scdseg.bundle import Bundle, find_bundle
 from scdseg.bundle.bundle import METADATA_FILE
 from scdseg.inference import Prepared, Result, Segmenter
@@ -59,6 +60,7 @@ class Engine:
         for device_type in ("cpu", "cuda", "mps"):
             # An interrupt in the middle of torch.autocast's own lines could leave it switched on.
             torch.set_autocast_enabled(device_type, False)
+        give_back_freed_memory()
 
     def discard_files(self) -> None:
         """Remove unfinished output files; for a process that ends before its run does."""

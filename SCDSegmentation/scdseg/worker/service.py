@@ -8,6 +8,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, BinaryIO
 
+from scdseg.allocator import give_back_freed_memory
 from scdseg.errors import ScdsegError
 from scdseg.worker.channel import Channel
 from scdseg.worker.interrupts import Interrupts
@@ -81,6 +82,7 @@ class Service:
     def _work(self, job: Job, engine: Engine) -> None:
         try:
             job.finish(**self._interrupts.run(job, lambda: engine.run(job)))
+            give_back_freed_memory()
             return
         except ScdsegError as error:
             code, message = error.code, str(error)
