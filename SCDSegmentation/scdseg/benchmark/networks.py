@@ -59,11 +59,21 @@ def dense_baseline(arguments: Mapping[str, Any]) -> UNETR | None:
         return None
 
 
+def use_monai_blocks(network: UNETR) -> UNETR:
+    """Put MONAI's transformer blocks, with fresh weights, in the place of a dense network's own.
+
+    They work out every attention weight, as the authors' implementation does and MONAI's UNETR by default; ours hand
+    that to PyTorch's fused attention.
+    """
+    width, mlp_dim, heads = (network.config[name] for name in ("hidden_size", "mlp_dim", "num_heads"))
+    network.blocks = nn.ModuleList(MonaiBlock(width, mlp_dim, heads, qkv_bias=True) for _ in network.blocks)
+    return network
+
+
 def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float]) -> list[Subject]:
     """The dense baseline twice, ours and with MONAI's transformer blocks, and SCD-UNETR at each keep ratio.
 
-    MONAI's blocks work out every attention weight, as the authors' implementation does and UNETR by default; ours hand
-    that to PyTorch's fused attention. Where there is no dense baseline, both are left out.
+    Where there is no dense baseline, both are left out.
 
     Args:
         arguments: of ``SCDUNETR``.
@@ -76,10 +86,7 @@ def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float]) -> 
     dense, unfused = dense_baseline(arguments), dense_baseline(arguments)
     if dense is None or unfused is None:
         return subjects
-    unfused.blocks = nn.ModuleList(
-        MonaiBlock(config["hidden_size"], config["mlp_dim"], config["num_heads"], qkv_bias=True) for _ in unfused.blocks
-    )
-    baselines = {DENSE: dense, f"{DENSE}, MONAI's blocks": unfused.eval()}
+    baselines = {DENSE: dense, f"{DENSE}, MONAI's blocks": use_monai_blocks(unfused).eval()}
     return [*(Subject(name, network, window, channels) for name, network in baselines.items()), *subjects]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,8 +15,7 @@ from scdseg.benchmark.memory import peak_bytes
 from scdseg.benchmark.networks import DENSE, Subject
 from scdseg.benchmark.timing import Spread, autocast, spread, time_by_turns
 from scdseg.inference.memory import memory_errors
-from scdseg.networks import SCDUNETR, UNETR
-from scdseg.networks.inference_format import prepare_for_inference
+from scdseg.networks.inference_format import inference_copies
 from scdseg.training.losses import DiceCrossEntropyLoss
 
 
@@ -101,7 +99,8 @@ def measure_windows(
     """
     device = machine.device
     with memory_errors(device):
-        works = [_forward_pass(subject, machine) for subject in subjects]
+        copies = inference_copies((subject.network.to(device) for subject in subjects), device, machine.dtype)
+        works = [_forward_pass(subject, copies[subject.network], machine) for subject in subjects]
         steps = [_training_step(subject, machine) for subject in subjects] if training else []
         seconds = time_by_turns([*works, *steps], device, rounds, progress)
         peaks = [peak_bytes(work, device) for work in works]
@@ -125,13 +124,8 @@ def _window(subject: Subject, device: torch.device) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def _forward_pass(subject: Subject, machine: Machine) -> Callable[[], None]:
+def _forward_pass(subject: Subject, network: nn.Module, machine: Machine) -> Callable[[], None]:
     image = _window(subject, machine.device)
-    network = subject.network.to(machine.device)
-    if isinstance(network, SCDUNETR | UNETR) and machine.dtype != torch.float32:
-        # As the engine runs them; the one that trains keeps its weights.
-        network = copy.deepcopy(network)
-        prepare_for_inference(network, machine.device, machine.dtype)
 
     def run() -> None:
         network.eval()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -32,3 +35,23 @@ def prepare_for_inference(network: SCDUNETR | UNETR, device: torch.device, dtype
             module.to(dtype)
     if device.type == "cpu" and network.config["decoder"] != "light":
         network.decoder.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in its stubs
+
+
+def inference_copies(
+    networks: Iterable[nn.Module], device: torch.device, dtype: torch.dtype
+) -> dict[nn.Module, nn.Module]:
+    """What each network is to compute with beside its training: a prepared copy, or itself where none is needed.
+
+    Args:
+        networks: on the device; one may come several times. Those that are not ours stand for themselves.
+        device: to compute on.
+        dtype: that autocast computes in, or float32.
+    """
+    copies: dict[nn.Module, nn.Module] = {}
+    for network in networks:
+        if network not in copies:
+            copies[network] = network
+            if isinstance(network, SCDUNETR | UNETR) and dtype != torch.float32:
+                copies[network] = prepared = copy.deepcopy(network)
+                prepare_for_inference(prepared, device, dtype)
+    return copies

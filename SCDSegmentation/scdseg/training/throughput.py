@@ -13,6 +13,7 @@ from scdseg.benchmark.timing import Spread, autocast, spread, time_by_turns
 from scdseg.errors import ResourceError
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.networks import SCDUNETR, UNETR, macs
+from scdseg.networks.inference_format import inference_copies
 from scdseg.training.objective import Objective
 from scdseg.training.optimiser import build_optimiser, decayed_weights
 from scdseg.training.settings import OptimisationSettings
@@ -138,7 +139,9 @@ def measure_throughput(
     target = resolve_device(device)
     number_format = resolve_precision(precision, target)
     try:
-        subjects = [_Subject(candidate, target, number_format) for candidate in candidates]
+        networks = (candidate.network.to(target) for candidate in candidates)
+        copies = inference_copies(networks, target, number_format)
+        subjects = [_Subject(candidate, copies[candidate.network], target, number_format) for candidate in candidates]
         saved = [subject.training_bytes() for subject in subjects]
         tasks = [work for subject in subjects for work in (subject.step, subject.window)]
         seconds = time_by_turns(tasks, target, rounds, progress)
@@ -163,11 +166,14 @@ def measure_throughput(
 class _Subject:
     """A candidate on the device, with an optimiser and a batch."""
 
-    def __init__(self, candidate: Candidate, device: torch.device, number_format: torch.dtype) -> None:
+    def __init__(
+        self, candidate: Candidate, predicting: nn.Module, device: torch.device, number_format: torch.dtype
+    ) -> None:
         self.candidate = candidate
+        self.predicting = predicting
         self.device = device
         self.number_format = number_format
-        self.network = candidate.network.to(device)
+        self.network = candidate.network
         settings = candidate.optimisation
         # At a rate of zero a step takes as long and leaves the weights as they are.
         self.optimiser = build_optimiser(self.network, settings, 0.0, decayed_weights(self.network))
@@ -228,12 +234,10 @@ class _Subject:
 
     def window(self) -> None:
         """The forward pass of one window, without gradients."""
-        self.network.eval()
+        self.predicting.eval()
+        ratio = () if isinstance(self.network, UNETR) else (self.candidate.keep_ratio,)
         with torch.inference_mode(), autocast(self.device, self.number_format):
-            if isinstance(self.network, UNETR):
-                self.network(self.image[:1])
-            else:
-                self.network(self.image[:1], self.candidate.keep_ratio)
+            self.predicting(self.image[:1], *ratio)
 
 
 def _random_target(shape: Sequence[int], channels: int, activation: str, generator: torch.Generator) -> Tensor:
