@@ -33,7 +33,7 @@ from scdseg.training.train import train
 
 RECIPE = Path(__file__).with_name("quality_kept.yaml")
 # Training scans are drawn from the runs' small seeds.
-_SEED_OF_SCANS = 20_000_000
+SEED_OF_SCANS = 20_000_000
 
 
 def recipe_of(keep_ratio: float | None, seed: int, label_maps: Path, steps: int | None) -> Recipe:
@@ -151,8 +151,8 @@ def _summary(quality: dict[str, list[dict[str, float]]], speed: Measurement) -> 
         rows.append(
             [
                 row.name,
-                _spread(means[row.name], "{:.4f}"),
-                "–" if row is dense else _spread(differences, "{:+.4f}"),
+                spread_text(means[row.name], "{:.4f}"),
+                "–" if row is dense else spread_text(differences, "{:+.4f}"),
                 f"{row.macs / 1e9:.2f}",
                 f"{row.training_rate:.2f} ({row.training_speedup(dense).median:.2f}×)",
                 f"{row.inference_rate:.1f} ({row.inference_speedup(dense).median:.2f}×)",
@@ -162,7 +162,7 @@ def _summary(quality: dict[str, list[dict[str, float]]], speed: Measurement) -> 
     return markdown_table(header, rows)
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread_text(values: Sequence[float], form: str) -> str:
     return form.format(fmean(values)) + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
@@ -194,7 +194,7 @@ def main() -> int:
         recipe = recipe_of(None, 0, arguments.label_maps, arguments.steps)
         scheme, _, held_out = read_heads(recipe)
         names = [entry["name"] for entry in scheme.entries]
-        scans = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), arguments.scans, _SEED_OF_SCANS)
+        scans = HeldOutScans(held_out, whole_head_synthesiser(recipe, scheme), arguments.scans, SEED_OF_SCANS)
         runs: list[Run] = []
         for seed in arguments.seeds:
             for ratio in arms:

@@ -96,7 +96,7 @@ def plan_windows(
     one = window_bytes(window, feature_size, channels, classes, device)
     # One window's depth of rows plus the row that bands share: of each class, the weights, and a channel being moved.
     stitch = _FLOAT * (classes + 2) * (window[0] + 1) * grid[1] * grid[2]
-    restore = 3 * CHUNK_BYTES
+    restore = 4 * CHUNK_BYTES
     host = reserved + input_voxels
     free_host = int(_USABLE * psutil.virtual_memory().available)
     if device.type == "cpu":
@@ -108,7 +108,7 @@ def plan_windows(
                 f"one window needs about {gigabytes(one)} on {device}, but {gigabytes(free)} can be used there: "
                 "end other programs that use it, or choose device 'cpu'"
             )
-        # PyTorch has no 3-D interpolation on MPS, and a too small GPU needs its memory for the windows.
+        # MPS has no double precision for the places of voxels, and a too small GPU needs its memory for the windows.
         stitch_here = device.type == "cuda" and one + stitch + restore <= free
         taken = stitch + restore if stitch_here else 0
         batch = max(1, min(_MAX_BATCH, (free - taken) // one)) if device.type == "cuda" else 1
