@@ -13,19 +13,20 @@ import platform
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
-_LARGEST = 2**31 - 1
+_NEVER = -1
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep what it frees until :func:`give_back_freed_memory`; not if ``MALLOC_…`` variables are set.
+    """Have this process keep what it frees until :func:`give_back_freed_memory`.
 
-    For a process of our own, at its start.
+    For a process of our own, at its start. A user who sets up the allocator by environment variables knows better.
     """
-    if not _is_glibc() or any(name.startswith("MALLOC_") for name in os.environ):
+    users_own = any(name.startswith("MALLOC_") for name in os.environ)
+    if not _is_glibc() or users_own or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+    libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
     libc.mallopt(_M_TOP_PAD, 64 * 2**20)
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from scdseg.benchmark import scaling
+from scdseg.benchmark import PEERS, scaling
 from scdseg.benchmark.machine import Machine
 from scdseg.benchmark.memory import peak_bytes
-from scdseg.benchmark.networks import DENSE, PEERS, own_subjects, peer_subjects
+from scdseg.benchmark.networks import DENSE, Subject, own_subjects, peer_subjects
 from scdseg.benchmark.stages import measure_stages
 from scdseg.benchmark.timing import spread, time_by_turns
-from scdseg.benchmark.windows import WindowFigures
+from scdseg.benchmark.windows import WindowFigures, measure_windows
 from scdseg.bundle import Bundle
 from scdseg.cli import main
 from scdseg.networks import SCDUNETR, macs
@@ -71,7 +71,7 @@ def test_everything_is_measured_and_written(
     for row in document["windows"]:
         for part in (row["inference"], row["training"]):
             assert part["seconds"]["lower"] <= part["seconds"]["median"] <= part["seconds"]["upper"]
-            assert part["images_per_second"] == pytest.approx(1 / part["seconds"]["median"])
+            assert part["windows_per_second"] == pytest.approx(1 / part["seconds"]["median"])
         assert row["training"]["peak_bytes"] > row["inference"]["peak_bytes"] > 4 * 3 * 16**3
     assert document["windows"][0]["inference"]["speedup"]["median"] == 1
     assert [row["keep_ratio"] for row in document["volume"]] == [1, 0.25]
@@ -99,11 +99,12 @@ def test_the_dense_baseline_is_there_twice_and_every_ratio_shares_one_network() 
     assert dense.macs() > half.macs() > tenth.macs()
 
 
-def test_peers_get_the_smallest_window_that_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    subjects = peer_subjects(list(PEERS), (2, 5), (40, 32, 24))
+def test_peers_get_the_smallest_window_that_they_take() -> None:
+    like = Subject("ours", torch.nn.Identity(), (40, 32, 24), (2, 5))
+    subjects = peer_subjects(PEERS, like)
     assert [subject.window for subject in subjects] == [(64, 32, 32), (40, 32, 24), (64, 32, 32), (48, 32, 32)]
     for subject in subjects:
-        if subject.name != PEERS["swinunetr"].name:  # that one takes seconds
+        if "Swin" not in subject.name:  # that one takes seconds
             with torch.inference_mode():
                 assert subject.network(torch.zeros(1, 2, *subject.window)).shape == (1, 5, *subject.window)
 
@@ -112,13 +113,22 @@ def test_speed_is_by_voxel() -> None:
     small, large = (
         WindowFigures(subject, 1, 1, seconds, (), 0, None)
         for subject, seconds in zip(
-            (own_subjects(DEEP, [1.0])[0], peer_subjects(["unetr"], (1, 2), (64, 32, 32))[0]),
+            (
+                Subject("small", torch.nn.Identity(), (32, 32, 32), (1, 2)),
+                Subject("large", torch.nn.Identity(), (64, 32, 32), (1, 2)),
+            ),
             ((1.0, 1.0), (4.0, 1.0)),
             strict=True,
         )
     )
     assert small.speedup(large) == spread([2.0, 0.5])
     assert large.speedup(small) == spread([0.5, 2.0])
+
+
+def test_a_network_of_one_region_trains_by_its_own_loss() -> None:
+    subjects = own_subjects({**DEEP, "out_channels": 1, "token_head": False}, [0.5], sigmoid=True)
+    figures = measure_windows(subjects, Machine(CPU, torch.float32), 1, training=True)
+    assert all(len(found.step_seconds) == 1 for found in figures)
 
 
 def test_tasks_take_turns_after_a_round_that_does_not_count() -> None:
@@ -144,10 +154,12 @@ def test_the_peak_is_of_tensors_that_live_at_the_same_time() -> None:
         assert peak_bytes(work, CPU) == 8_000_000
 
 
-def test_stages_leave_no_hook_behind() -> None:
-    network = SCDUNETR(**DEEP).eval()
+@pytest.mark.parametrize("decoder", ["full", "shallow", "light"])
+def test_every_stage_is_timed_and_no_hook_stays_behind(decoder: str) -> None:
+    network = SCDUNETR(**DEEP, decoder=decoder).eval()
     seconds, total = measure_stages(network, 0.5, Machine(CPU, torch.float32), 1)
     assert {"blocks 1–3, all tokens", "blocks 7–10, after stage 2 tokens", "token head"} <= set(seconds)
+    assert {f"decoder, {name}" for name, _ in network.decoder.named_children()} <= set(seconds)
     assert total > 0
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
 
@@ -159,11 +171,18 @@ def test_stages_leave_no_hook_behind() -> None:
         (["btcv", "--image", "IMAGE"], "btcv has no preprocessing for a volume"),
         (["btcv", "--keep-ratios", "1.5"], "a keep ratio must be above 0 and at most 1, not 1.5"),
         (["btcv", "--plot", "growth.png"], "only the part 'growth' is drawn"),
+        (["btcv", "--parts", "volume"], "the part 'volume' needs an image for btcv"),
         (["btcv", "--json", "there.txt"], "there.txt"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_runs(
-    arguments: list[str], message: str, image: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    image: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    for part in ("windows", "volume", "stages"):
+        monkeypatch.delattr(f"scdseg.benchmark.run.measure_{part}")
     assert main(["benchmark", *(str(image) if a == "IMAGE" else a for a in arguments)]) == 2
     assert message in capsys.readouterr().err

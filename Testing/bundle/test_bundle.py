@@ -157,6 +157,26 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(bundle_dir: Path, edit: 
     assert not witness.exists()
 
 
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_weights_without_all_their_numbers_are_refused(bundle_dir: Path, edit: Edit, kind: str) -> None:
+    state = load_file(bundle_dir / WEIGHTS)
+    weight = state["encoder.norm.weight"].float()
+    state["encoder.norm.weight"] = weight.to_sparse() if kind == "sparse" else weight.to("meta")
+    torch.save(state, bundle_dir / "models" / "model.pt")
+    record_weights(bundle_dir, edit, Path("models") / "model.pt")
+    with pytest.raises(ModelError, match=r"encoder\.norm\.weight is not stored as plain floating-point numbers"):
+        read_bundle(bundle_dir).load_network()
+
+
+def test_nothing_is_worked_out_for_weights_that_do_not_fit(
+    bundle_dir: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("scd.network.img_size", [512, 512, 512])
+    monkeypatch.delattr("scdseg.networks.assembly.sine_cosine_positions")
+    with pytest.raises(ModelError, match=r"position_embedding has shape"):
+        read_bundle(bundle_dir).load_network()
+
+
 def test_every_tensor_that_does_not_fit_is_named(bundle_dir: Path, edit: Edit) -> None:
     state = load_file(bundle_dir / WEIGHTS)
     state["surplus"] = torch.zeros(1)

@@ -56,14 +56,14 @@ def test_bands_are_the_rows_of_monais_blended_volume(batch_size: int) -> None:
     assert bands[-1].first + bands[-1].logits.shape[1] == 40
 
 
-def test_windows_of_the_darkest_value_alone_are_not_worth_computing() -> None:
+def test_windows_of_one_value_are_not_worth_computing() -> None:
     image = torch.full((2, 32, 16, 16), -1.0)
     image[1] = 4
     starts = window_starts(image.shape[1:], (16, 16, 16), 8, 0.5)
     assert worth_computing(image, starts, (16, 16, 16)) == [(0, 0, 0)]
     image[1, 31, 2, 3] = 4.5
     assert worth_computing(image, starts, (16, 16, 16)) == [(16, 0, 0)]
-    image[0, 15, 2, 3] = 0
+    image[0, 15, 2, 3] = torch.nan
     assert worth_computing(image, starts, (16, 16, 16)) == starts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,25 @@ def network(decoder: str, dense: bool = False) -> SCDUNETR | UNETR:
     if dense:
         return UNETR(**SMALL, num_layers=10, decoder=decoder, token_head=True).eval()
     return SCDUNETR(**SMALL, **SPARSE, decoder=decoder, token_head=True).eval()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stem": "convolutional"}, {"pruning": "cls_attention"}, {"pruning": "random"}, {"completion": "mask_tokens"},
+        {"patch_size": 16, "token_head": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_kind_of_network_can_be_prepared(change: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    plain = SCDUNETR(**{**SMALL, **SPARSE, "token_head": True, **change}).eval()
+    prepared = copy.deepcopy(plain)
+    prepare_for_inference(prepared, CPU, torch.bfloat16)
+    image = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected, found = plain(image).float(), prepared(image).float()
+    assert (found - expected).std() < 0.01 * expected.std()
 
 
 @pytest.mark.parametrize("dense", [False, True])

@@ -29,6 +29,7 @@ class Subject:
         window: in voxels.
         channels: of the image and of the logits.
         keep_ratio: share of tokens kept at each stage; None where nothing is pruned.
+        sigmoid: whether the logits stand for regions that may overlap; it decides on the loss.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     window: tuple[int, int, int]
     channels: tuple[int, int]
     keep_ratio: float | None = None
+    sigmoid: bool = False
 
     @property
     def arguments(self) -> tuple[float, ...]:
@@ -70,7 +72,7 @@ def use_monai_blocks(network: UNETR) -> UNETR:
     return network
 
 
-def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float]) -> list[Subject]:
+def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float], sigmoid: bool = False) -> list[Subject]:
     """The dense baseline twice, ours and with MONAI's transformer blocks, and SCD-UNETR at each keep ratio.
 
     Where there is no dense baseline, both are left out.
@@ -78,16 +80,20 @@ def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float]) -> 
     Args:
         arguments: of ``SCDUNETR``.
         keep_ratios: of the sparse network.
+        sigmoid: see :class:`Subject`.
     """
     sparse = SCDUNETR(**arguments).eval()
     config = sparse.config
     window, channels = sparse.img_size, (config["in_channels"], config["out_channels"])
-    subjects = [Subject(f"SCD-UNETR, keep {ratio:g}", sparse, window, channels, ratio) for ratio in keep_ratios]
+    subjects = [
+        Subject(f"SCD-UNETR, keep {ratio:g}", sparse, window, channels, ratio, sigmoid) for ratio in keep_ratios
+    ]
     dense, unfused = dense_baseline(arguments), dense_baseline(arguments)
     if dense is None or unfused is None:
         return subjects
     baselines = {DENSE: dense, f"{DENSE}, MONAI's blocks": use_monai_blocks(unfused).eval()}
-    return [*(Subject(name, network, window, channels) for name, network in baselines.items()), *subjects]
+    dense_subjects = [Subject(name, network, window, channels, sigmoid=sigmoid) for name, network in baselines.items()]
+    return [*dense_subjects, *subjects]
 
 
 def _unetr(in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
@@ -125,7 +131,7 @@ class _Peer:
     divisor: int
 
 
-PEERS = {
+_PEERS = {
     "swinunetr": _Peer("SwinUNETR, feature 48", _swin, 32),
     "segresnet": _Peer("SegResNet, 32 filters", _segresnet, 8),
     "dynunet": _Peer("DynUNet, nnU-Net's shape", _dynunet, 32),
@@ -133,20 +139,19 @@ PEERS = {
 }
 
 
-def peer_subjects(names: Sequence[str], channels: tuple[int, int], window: tuple[int, int, int]) -> list[Subject]:
-    """Networks of MONAI as its users set them up, for as many channels and classes.
+def peer_subjects(names: Sequence[str], like: Subject) -> list[Subject]:
+    """Networks of MONAI as its users set them up, for the channels and classes of another one.
 
     Args:
-        names: of :data:`PEERS`.
-        channels: of the image and of the logits.
-        window: in voxels; each network gets the smallest window that it can take and that holds this one.
+        names: of ``scdseg.benchmark.PEERS``.
+        like: the other one; each network gets the smallest window that it can take and that holds the other's.
     """
     subjects = []
     for name in names:
-        peer = PEERS[name]
-        x, y, z = (-(-n // peer.divisor) * peer.divisor for n in window)
+        peer = _PEERS[name]
+        x, y, z = (-(-n // peer.divisor) * peer.divisor for n in like.window)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of arguments that MONAI will rename
-            network = peer.build(*channels, (x, y, z)).eval()
-        subjects.append(Subject(peer.name, network, (x, y, z), channels))
+            network = peer.build(*like.channels, (x, y, z)).eval()
+        subjects.append(Subject(peer.name, network, (x, y, z), like.channels, sigmoid=like.sigmoid))
     return subjects

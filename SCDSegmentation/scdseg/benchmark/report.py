@@ -78,6 +78,15 @@ class Benchmark:
             notes.append(f"× is voxels a second over those of {reference.name}, round by round. MB: {self._memory}.")
             if any(found.subject.window != reference.window for found in self.windows):
                 notes.append("A network that cannot take the window gets the smallest that holds it.")
+            if self.machine.precision == "bf16":
+                notes.append("Weights are rounded once where that is quicker, and channels lie side by side likewise.")
+        if self.volume:
+            notes.append(
+                f"Whole volume: × is over {self.volume[0].name}. The dense network's weights are fresh; its logits are "
+                "thrown away and the model's taken, as labels with other borders would take another time to restore."
+            )
+        if self.stages and self.machine.device.type != "cpu":
+            notes.append("Every stage is waited for: together they take longer than a window does.")
         return notes
 
     @property
@@ -86,7 +95,7 @@ class Benchmark:
 
     def _window_table(self) -> Table:
         reference = reference_of(self.windows)
-        lines = [["one window", "voxels", "weights", "GMACs", "seconds", "images/s", "×", "MB"]]
+        lines = [["one window", "voxels", "weights", "GMACs", "seconds", "windows/s", "×", "MB"]]
         for found in self.windows:
             seconds = spread(found.seconds).median
             lines.append(
@@ -105,7 +114,7 @@ class Benchmark:
 
     def _training_table(self) -> Table:
         reference = reference_of(self.windows)
-        lines = [["training step of one window", "seconds", "images/s", "×", "MB"]]
+        lines = [["training step of one window", "seconds", "windows/s", "×", "MB"]]
         for found in self.windows:
             seconds = spread(found.step_seconds)
             lines.append(

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scdseg.benchmark import PARTS, PEERS
 from scdseg.benchmark.machine import Machine
-from scdseg.benchmark.networks import PEERS, own_subjects, peer_subjects
+from scdseg.benchmark.networks import own_subjects, peer_subjects
 from scdseg.benchmark.report import Benchmark, Stages
 from scdseg.benchmark.scaling import measure_growth
 from scdseg.benchmark.stages import measure_stages
@@ -20,14 +21,12 @@ from scdseg.inference.images import read_headers
 from scdseg.networks import SCDUNETR
 from scdseg.published import PUBLISHED
 
-PARTS = ("windows", "volume", "stages", "growth")
-
 
 def benchmark(
     model: str,
     images: Sequence[Path] = (),
-    parts: Sequence[str] = PARTS[:3],
-    peers: Sequence[str] = tuple(PEERS),
+    parts: Sequence[str] | None = None,
+    peers: Sequence[str] = PEERS,
     keep_ratios: Sequence[float] | None = None,
     training: bool = False,
     device: str = "auto",
@@ -39,11 +38,10 @@ def benchmark(
 
     Args:
         model: name of a model, the folder of a bundle, or a key of ``scdseg.published.PUBLISHED``.
-        images: for the part ``"volume"``, one for each channel; without them, and for a published configuration, that
-            part is left out.
-        parts: of :data:`PARTS`.
-        peers: of :data:`~scdseg.benchmark.networks.PEERS`.
-        keep_ratios: of the sparse network; None: its own.
+        images: for the part ``"volume"``, one for each channel.
+        parts: of ``scdseg.benchmark.PARTS``; None: all but ``"growth"``, and ``"volume"`` only if there are images.
+        peers: of ``scdseg.benchmark.PEERS``.
+        keep_ratios: of the sparse network; None: its own. Stages are measured at the last.
         training: whether to time training steps, too.
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
@@ -56,10 +54,15 @@ def benchmark(
     machine = Machine.choose(device, precision)
     bundle = None if model in PUBLISHED else find_bundle(model)
     arguments = _published(model) if bundle is None else dict(bundle.network)
-    ratios = [arguments["keep_ratio"]] if keep_ratios is None else list(keep_ratios)
+    own_ratio = arguments["keep_ratio"] if bundle is None else bundle.keep_ratio
+    ratios = [own_ratio] if keep_ratios is None else list(keep_ratios)
     for ratio in ratios:
         if not 0 < ratio <= 1:
             raise InputError(f"a keep ratio must be above 0 and at most 1, not {ratio:g}")
+    if parts is None:
+        parts = PARTS[:3] if images else ("windows", "stages")
+    elif "volume" in parts and not images:
+        raise InputError(f"the part 'volume' needs an image for {model}: give it with --image, or leave that part away")
     if images and bundle is None:
         raise InputError(f"{images[0]}: {model} has no preprocessing for a volume; give the name or folder of a model")
     if images and bundle is not None:
@@ -76,10 +79,11 @@ def benchmark(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries' internals
         if "windows" in parts:
-            own = own_subjects(arguments, ratios)
-            subjects = [*own, *peer_subjects(peers, own[0].channels, own[0].window)]
+            activation = PUBLISHED[model].activation if bundle is None else bundle.activation
+            own = own_subjects(arguments, ratios, sigmoid=activation == "sigmoid")
+            subjects = [*own, *peer_subjects(peers, own[0])]
             parts_done["windows"] = measure_windows(subjects, machine, rounds, training, tell("windows"))
-        if "volume" in parts and bundle is not None and images:
+        if "volume" in parts and bundle is not None:
             parts_done["volume"] = measure_volume(bundle, images, ratios, machine, rounds, tell("volume"))
         if "stages" in parts:
             network = SCDUNETR(**arguments).eval() if bundle is None else bundle.load_network()

@@ -85,7 +85,10 @@ def grow_classes(arguments: dict[str, Any], machine: Machine, rounds: int) -> Gr
 
 
 def grow_volume(bundle: Bundle, machine: Machine, rounds: int) -> Growth:
-    """Whole volumes of noise, so that no window is empty, at the model's spacing and keep ratio."""
+    """Whole volumes of noise, so that no window is empty, at the model's spacing and keep ratio.
+
+    Labels of noise have borders everywhere, so restoring them takes longer than of an image of the same size.
+    """
     segmenter = Segmenter(bundle, str(machine.device), machine.precision)
     window = bundle.network["img_size"]
     names = ("preprocess", "windows", "stitch", "restore", "total")
@@ -140,6 +143,8 @@ def measure_growth(
         if progress is not None:
             progress(number, len(curves))
         found.append(curve())
+    if progress is not None:
+        progress(len(curves), len(curves))
     return found
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from monai.networks.blocks import UnetrUpBlock
 from torch import nn
 
 from scdseg.benchmark.machine import Machine
@@ -22,7 +23,8 @@ def measure_stages(
 ) -> tuple[dict[str, float], float]:
     """Median seconds of every stage of the forward pass, in the order in which they run, and of the whole.
 
-    What no stage covers is called ``"between"``: moving tokens, adding up logits.
+    What no stage covers is called ``"between"``: moving tokens, adding up logits. On a GPU every stage is waited for,
+    so that the whole takes longer than a window does.
 
     Args:
         network: is moved to the machine and prepared for inference.
@@ -62,7 +64,10 @@ def _stages(network: SCDUNETR) -> list[tuple[str, nn.Module]]:
         begin = end
     stages += [("score predictors and selection", stage) for stage in encoder.pruning]
     stages.append(("token assembly", network.assembly))
-    stages += [(f"decoder, {name}", child) for name, child in network.decoder.named_children()]
+    for name, child in network.decoder.named_children():
+        # Some decoders call an upward step in two parts, with something between them.
+        parts = [child.transp_conv, child.conv_block] if isinstance(child, UnetrUpBlock) else [child]
+        stages += [(f"decoder, {name}", part) for part in parts]
     if network.token_head is not None:
         stages.append(("token head", network.token_head))
     return stages

@@ -62,7 +62,7 @@ class VolumeFigures:
 
 
 class _Recorded:
-    """A network that keeps the logits of all its windows."""
+    """A network that keeps the logits of all its windows, in main memory."""
 
     def __init__(self, network: WindowNetwork) -> None:
         self.network = network
@@ -73,7 +73,7 @@ class _Recorded:
 
     def finish(self, features: Any, keep_ratio: Any) -> tuple[Tensor, TokenTrace]:
         logits, trace = self.network.finish(features, keep_ratio)
-        self.logits.append(logits)
+        self.logits += logits.cpu()
         return logits, trace
 
 
@@ -97,7 +97,8 @@ class _Unpruned:
         scores = windows.new_zeros(windows.shape[0], math.prod(grid))
         stage = torch.full((windows.shape[0], *grid), self.stages + 1, dtype=torch.uint8, device=windows.device)
         self.network(windows)
-        return next(self.logits), TokenTrace([scores] * self.stages, stage)
+        logits = torch.stack([next(self.logits) for _ in windows]).to(windows.device)
+        return logits, TokenTrace([scores] * self.stages, stage)
 
 
 def measure_volume(

@@ -33,9 +33,10 @@ def load_network(bundle: Bundle) -> SCDUNETR:
         tensors = _open(bundle.weights_path, stack)
         network = _without_weights(bundle)
         _compare(tensors, network.state_dict(), bundle.weights_path)
-        network.load_state_dict(
-            {name: tensor.load().to(torch.float32, copy=True) for name, tensor in tensors.items()}, assign=True
-        )
+        # Copied: a file that stays mapped could be cut short under a network that is in use.
+        state = {name: tensor.load().to(torch.float32, copy=True) for name, tensor in tensors.items()}
+        network.load_state_dict(state, assign=True)
+        network.assembly.fill_positions()
     return network.eval()
 
 
@@ -91,7 +92,15 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: holds something else than a state dictionary; save the network's state_dict()")
-    return {str(name): _Stored(tuple(value.shape), value.dtype, value, name) for name, value in state.items()}
+    return {
+        str(name): _Stored(tuple(value.shape), value.dtype if _is_plain(value) else None, value, name)
+        for name, value in state.items()
+    }
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has all of its numbers in memory, neither sparse nor none at all."""
+    return tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _without_weights(bundle: Bundle) -> SCDUNETR:
@@ -106,7 +115,7 @@ def _without_weights(bundle: Bundle) -> SCDUNETR:
 def _compare(stored: Mapping[str, _Stored], expected: Mapping[str, torch.Tensor], path: Path) -> None:
     problems = mismatches({name: tensor.shape for name, tensor in stored.items()}, expected)
     problems += [
-        f"{name} is not stored as floating-point numbers"
+        f"{name} is not stored as plain floating-point numbers"
         for name, tensor in stored.items()
         if tensor.dtype is None or not tensor.dtype.is_floating_point
     ]

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scdseg.benchmark import PARTS, PEERS
 from scdseg.errors import InputError
 
 _EPILOG = """\
@@ -18,8 +19,6 @@ have as many channels and classes as the model, and fresh weights, on which time
   scdseg benchmark btcv --training --peers             the published configuration against its baseline alone
   scdseg benchmark --parts growth --plot growth.png    cost by keep ratio, classes and volume
 """
-_PARTS = ("windows", "volume", "stages", "growth")
-_PEERS = ("swinunetr", "segresnet", "dynunet", "unetr")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,14 +44,16 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="volume for the part 'volume', one for each channel (default: the sample volume, for brain-structures)",
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure (default: all but growth)")
     parser.add_argument(
-        "--parts", nargs="+", choices=_PARTS, default=_PARTS[:3], help="what to measure (default: all but growth)"
+        "--peers", nargs="*", choices=PEERS, default=PEERS, help="other networks (default: all; none without a name)"
     )
     parser.add_argument(
-        "--peers", nargs="*", choices=_PEERS, default=_PEERS, help="other networks (default: all; none without a name)"
-    )
-    parser.add_argument(
-        "--keep-ratios", nargs="+", type=float, metavar="R", help="each in (0, 1] (default: the model's)"
+        "--keep-ratios",
+        nargs="+",
+        type=float,
+        metavar="R",
+        help="each in (0, 1]; stages are measured at the last (default: the model's)",
     )
     parser.add_argument("--training", action="store_true", help="time training steps, too")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     outputs = {args.json: (".json",), args.markdown: (".md",), args.plot: (".png", ".svg", ".pdf")}
     paths = [path for path in outputs if path is not None]
     check_outputs([(path, outputs[path]) for path in paths], args.image)
-    if args.plot and "growth" not in args.parts:
+    if args.plot and "growth" not in (args.parts or ()):
         raise InputError(f"{args.plot}: only the part 'growth' is drawn: add --parts growth, or leave --plot away")
     if args.plot:
         try:

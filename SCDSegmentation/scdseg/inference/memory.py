@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from scdseg.allocator import give_back_freed_memory
 from scdseg.errors import ResourceError
 from scdseg.inference.restore import CHUNK_BYTES
 
@@ -96,9 +97,10 @@ def plan_windows(
     one = window_bytes(window, feature_size, channels, classes, device)
     # One window's depth of rows plus the row that bands share: of each class, the weights, and a channel being moved.
     stitch = _FLOAT * (classes + 2) * (window[0] + 1) * grid[1] * grid[2]
-    restore = 4 * CHUNK_BYTES
+    # Rows of the grid are interpolated between two by two at least, however wide they are.
+    restore = 4 * CHUNK_BYTES + 4 * _FLOAT * classes * grid[1] * grid[2]
     host = reserved + input_voxels
-    free_host = int(_USABLE * psutil.virtual_memory().available)
+    free_host = int(_USABLE * free_host_memory())
     if device.type == "cpu":
         plan = MemoryPlan(1, device, host + one + stitch + restore, 0)
     else:
@@ -127,7 +129,7 @@ def plan_windows(
 def spare_bytes(device: torch.device, plan: MemoryPlan) -> int:
     """Bytes on the compute device that may be kept beside a run as planned, and beside others that follow."""
     if device.type == "cpu":
-        free = int(_USABLE * psutil.virtual_memory().available) - plan.host_bytes
+        free = int(_USABLE * free_host_memory()) - plan.host_bytes
     else:
         free = int(_USABLE * free_device_memory(device)) - plan.device_bytes
     return max(0, min(_MAX_SPARE, free // 2))
@@ -139,12 +141,18 @@ def require_memory(needed: int, purpose: str) -> None:
     Raises:
         ResourceError: it does not.
     """
-    free = int(_USABLE * psutil.virtual_memory().available)
+    free = int(_USABLE * free_host_memory())
     if needed > free:
         raise ResourceError(
             f"{purpose} needs about {gigabytes(needed)} of memory, but {gigabytes(free)} can be used: "
             "close other programs, crop the volume, or use a machine with more memory"
         )
+
+
+def free_host_memory() -> int:
+    """Bytes of main memory that can still be taken, those among them that this process keeps though they are free."""
+    give_back_freed_memory()
+    return int(psutil.virtual_memory().available)
 
 
 def free_device_memory(device: torch.device) -> int:

@@ -43,17 +43,23 @@ def window_starts(shape: Sequence[int], window: Sequence[int], patch: int, overl
 def worth_computing(image: Tensor, starts: Sequence[Start], window: Sequence[int]) -> list[Start]:
     """The windows that show anything at all; if none does, the first.
 
-    Air, padding and what lies outside a field of view have one value throughout once intensities are normalised, the
-    darkest. There is nothing to find in a window of that alone.
+    Air, padding and what lies outside a field of view have one value throughout once intensities are normalised. There
+    is nothing to find in a window where every channel has one value.
 
     Args:
         image: (C, X, Y, Z).
         starts: from :func:`window_starts`.
         window: (3,) voxels.
     """
-    darkest = image.flatten(1).amin(dim=1)
-    found = [start for start in starts if (_crop(image, start, window).flatten(1).amax(dim=1) > darkest).any()]
+    found = [start for start in starts if not _is_uniform(_crop(image, start, window))]
     return found or list(starts[:1])
+
+
+def _is_uniform(window: Tensor) -> bool:
+    """Whether every channel of (C, X, Y, Z) has one value, which is a number."""
+    first = window[:, :1, :1, :1]
+    # Most windows differ in their first rows already.
+    return all(bool((rows == first).all()) for rows in window.split(8, dim=1))
 
 
 def sliding_windows(

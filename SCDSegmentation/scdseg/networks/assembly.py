@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -39,10 +40,19 @@ class TokenCompletion(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.prepare(hidden_size, assembly_size, groups)
-        self.register_buffer("positions", sine_cosine_positions(grid, assembly_size), persistent=False)
+        self.register_buffer("positions", torch.empty(1, math.prod(grid) + 1, assembly_size), persistent=False)
+        self._grid = grid
+        if assembly_size % 6:
+            raise ValueError(f"3-D sine-cosine positions need a width divisible by 6, not {assembly_size}")
+        if not self.positions.is_meta:
+            self.fill_positions()
         self.blocks = transformer_blocks(num_layers, assembly_size, num_heads, 4 * assembly_size, 0.0)
         self.norm = nn.LayerNorm(assembly_size, eps=1e-6)
         self.output = nn.Linear(assembly_size, hidden_size)
+
+    def fill_positions(self) -> None:
+        """Work out the fixed positions; for a network that was made without memory, once its weights are there."""
+        self.positions = sine_cosine_positions(self._grid, self.positions.shape[2])
 
     @abstractmethod
     def prepare(self, hidden_size: int, assembly_size: int, groups: int) -> None:
@@ -68,6 +78,8 @@ class TokenAssembly(TokenCompletion):
         self.projections = nn.ModuleList(nn.Linear(hidden_size, assembly_size) for _ in range(groups))
         self.layer_tokens = nn.ParameterList(nn.Parameter(torch.zeros(1, 1, assembly_size)) for _ in range(groups))
         for token in self.layer_tokens:
+            # Truncated like the other learned tokens, and unlike ``normal_`` without importing PyTorch's compiler where
+            # there is no memory behind it.
             nn.init.trunc_normal_(token, std=0.02)
 
     def fill(self, encoding: SparseEncoding) -> Tensor:

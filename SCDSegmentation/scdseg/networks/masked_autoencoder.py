@@ -91,7 +91,7 @@ class MaskedAutoencoder(nn.Module):
             raise ValueError(f"decoder_width {width} is not divisible by its {heads} heads; multiples of 96 are")
         self.narrow = nn.Linear(hidden_size, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.register_buffer("positions", sine_cosine_positions(self.grid, width), persistent=False)
         self.decoder_blocks = transformer_blocks(decoder_layers, width, heads, 4 * width, 0.0)
         self.decoder_norm = nn.LayerNorm(width, eps=1e-6)

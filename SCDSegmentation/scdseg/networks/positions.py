@@ -17,7 +17,7 @@ def sine_cosine_positions(grid: tuple[int, int, int], width: int) -> Tensor:
     """
     if width % 6:
         raise ValueError(f"3-D sine-cosine positions need a width divisible by 6, not {width}")
-    # Values, wherever and with whatever the network around them is made.
+    # On the CPU, wherever the network around it is made: PyTorch works such tables out slowly without memory.
     with torch.device("cpu"):
         count = width // 6
         frequencies = 10000.0 ** (-torch.arange(count, dtype=torch.float64) / count)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import sliding_window_inference
 from torch import Tensor
-from torch.optim import Optimizer
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.training.build import build_network
 from scdseg.training.devices import Devices
 from scdseg.training.objective import Objective
-from scdseg.training.optimiser import clip_gradients, decayed_weights, optimiser_and_schedule
+from scdseg.training.optimiser import ClipsGradients, decayed_weights, optimiser_and_schedule
 from scdseg.training.recipe import Recipe
 from scdseg.training.seeds import seed_of
 
@@ -26,7 +24,7 @@ KEEP_RATIOS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
 _ONE = Devices()
 
 
-class SegmentationModule(pl.LightningModule):
+class SegmentationModule(ClipsGradients):
     """Trains a recipe's network on (image, target) pairs.
 
     All that a step draws at random depends on the recipe's seed, the step and the device's rank, so that a resumed run
@@ -98,15 +96,6 @@ class SegmentationModule(pl.LightningModule):
         self.log("val/dice", dice.nanmean().float(), prog_bar=True)
         self.log("val/steps", float(self.global_step))  # Lightning's own count is one off in a prolonged run
         self.overlap.zero_()
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if gradient_clip_val:
-            clip_gradients(self, self.trainer.strategy.model, gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return optimiser_and_schedule(self.network, self.optimisation, self.devices, self.decayed)

@@ -7,6 +7,7 @@ import re
 from functools import partial
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
@@ -82,20 +83,26 @@ def build_optimiser(
     return torch.optim.AdamW(described, lr=rate, betas=(0.9, 0.95), fused=settings.precision != "16-mixed")
 
 
-def clip_gradients(network: nn.Module, whole: nn.Module | None, limit: float) -> None:
-    """Scale gradients so that their norm is at most ``limit``.
+class ClipsGradients(pl.LightningModule):
+    """Scales gradients so that their norm is at most the trainer's ``gradient_clip_val``.
 
     Lightning's own clipping refuses fused optimisers in mixed precision, for float16's sake alone, and sharded weights.
-
-    Args:
-        network: whose gradients are clipped.
-        whole: what holds the network on this device, which knows the other shards of its weights.
-        limit: largest norm of all gradients together.
     """
-    if isinstance(whole, FullyShardedDataParallel):
-        whole.clip_grad_norm_(limit)
-    else:
-        nn.utils.clip_grad_norm_(network.parameters(), limit)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Called by Lightning; no recipe asks for another algorithm than the norm's."""
+        if not gradient_clip_val:
+            return
+        whole = self.trainer.strategy.model
+        if isinstance(whole, FullyShardedDataParallel):
+            whole.clip_grad_norm_(gradient_clip_val)  # knows the other shards
+        else:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
 
 def rate_factor(step: int, settings: OptimisationSettings) -> float:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import Optimizer
 
 from scdseg.networks.masked_autoencoder import MaskedAutoencoder
 from scdseg.training.build import build_network
 from scdseg.training.devices import Devices
-from scdseg.training.optimiser import clip_gradients, decayed_weights, optimiser_and_schedule
+from scdseg.training.optimiser import ClipsGradients, decayed_weights, optimiser_and_schedule
 from scdseg.training.recipe import Recipe
 from scdseg.training.seeds import seed_of
 
 _ONE = Devices()
 
 
-class PretrainingModule(pl.LightningModule):
+class PretrainingModule(ClipsGradients):
     """Trains a masked autoencoder on images; targets that come with them are not looked at.
 
     Args:
@@ -65,15 +63,6 @@ class PretrainingModule(pl.LightningModule):
         loss = self.network.loss(image, order)
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=self.devices.count > 1)
         return loss
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if gradient_clip_val:
-            clip_gradients(self, self.trainer.strategy.model, gradient_clip_val)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return optimiser_and_schedule(self.network, self.recipe.optimisation, self.devices, self.decayed)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from scdseg.benchmark.timing import Spread, autocast, spread, time_by_turns
+from scdseg.benchmark.windows import random_target
 from scdseg.errors import ResourceError
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.networks import SCDUNETR, UNETR, macs
@@ -181,7 +182,8 @@ class _Subject:
         config, generator = self.network.config, torch.Generator().manual_seed(0)
         shape = (settings.batch_size, *self.network.img_size)
         self.image = torch.randn(shape[0], config["in_channels"], *shape[1:], generator=generator).to(device)
-        self.target = _random_target(shape, config["out_channels"], settings.activation, generator).to(device)
+        sigmoid = settings.activation == "sigmoid"
+        self.target = random_target(shape, config["out_channels"], sigmoid).to(device)
 
     def training_bytes(self) -> int:
         """Memory of one training step; see :data:`MEMORY`."""
@@ -238,9 +240,3 @@ class _Subject:
         ratio = () if isinstance(self.network, UNETR) else (self.candidate.keep_ratio,)
         with torch.inference_mode(), autocast(self.device, self.number_format):
             self.predicting(self.image[:1], *ratio)
-
-
-def _random_target(shape: Sequence[int], channels: int, activation: str, generator: torch.Generator) -> Tensor:
-    if activation == "sigmoid":
-        return torch.randint(2, (shape[0], channels, *shape[1:]), generator=generator).float()
-    return torch.randint(channels, tuple(shape), generator=generator)
