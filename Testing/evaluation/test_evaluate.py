@@ -64,6 +64,10 @@ def test_own_labels_as_reference_agree_at_their_keep_ratio_only(model: Path, ima
     first = evaluation.rows[0]
     assert first.hd95_mm == 0
     assert first.volume_ml == first.reference_ml == pytest.approx((labels_of(reference) == 2).sum() * 0.012)
+    other = evaluate([image], model, reference, keep_ratios=[0.5], device="cpu", overlap=0.0)
+    assert other.mean_dice(0.5) < 1
+    with pytest.raises(InputError, match="overlap"):
+        evaluate([image], model, reference, overlap=1.5, device="cpu")
 
 
 def test_a_mapping_renames_the_reference_and_leaves_out_what_it_lacks(

@@ -28,6 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help='reference values to model values, as {"37": 17, "38": 53}; without it they are the same',
     )
     parser.add_argument("--keep-ratios", nargs="+", type=float, default=[1.0, 0.5, 0.25, 0.1], metavar="R")
+    parser.add_argument(
+        "--overlap", type=float, metavar="O", help="overlap of windows, 0 to 0.9 (default: the model's)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv", help="write the table")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -46,7 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
     mapping = read_mapping(arguments.mapping) if arguments.mapping is not None else None
     with Console(stderr=True).status("Segmenting …"):
         evaluation = evaluate(
-            arguments.images, arguments.model, arguments.reference, mapping, arguments.keep_ratios, arguments.device
+            arguments.images,
+            arguments.model,
+            arguments.reference,
+            mapping,
+            arguments.keep_ratios,
+            arguments.device,
+            overlap=arguments.overlap,
         )
     if arguments.output is not None:
         evaluation.save(arguments.output)

@@ -15,7 +15,7 @@ from scdseg.bundle import find_bundle
 from scdseg.errors import InputError
 from scdseg.evaluation.mapping import read_reference
 from scdseg.evaluation.metrics import compare_label_maps
-from scdseg.inference.arguments import check_keep_ratio
+from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.images import read_headers
 from scdseg.inference.segmenter import Progress, Segmenter
 from scdseg.volumes import check_outputs, staged
@@ -91,6 +91,7 @@ def evaluate(
     device: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    overlap: float | None = None,
 ) -> Evaluation:
     """Segment an image at several keep ratios and compare every result with reference labels.
 
@@ -103,11 +104,14 @@ def evaluate(
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
         progress: see :data:`scdseg.inference.segmenter.Progress`.
         cancelled: polled between windows.
+        overlap: share of a window that the next one covers again, 0…0.9; None: the model's own.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
     """
     bundle = find_bundle(model)
+    if overlap is not None:
+        check_overlap(overlap)
     if len(set(keep_ratios)) < len(keep_ratios):
         raise InputError(f"keep ratios {list(keep_ratios)} name one twice: give each once")
     for keep_ratio in keep_ratios:
@@ -120,7 +124,7 @@ def evaluate(
     seconds, rows, report = {}, [], {}
     for keep_ratio in keep_ratios:
         start = time.perf_counter()
-        result = segmenter.run(prepared, keep_ratio, progress=progress, cancelled=cancelled)
+        result = segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
         seconds[keep_ratio] = time.perf_counter() - start
         metrics = compare_label_maps(result.labels.array, labels, values, result.labels.affine)
         rows += [Row(keep_ratio, value, names[value], **asdict(metrics[value])) for value in values]
