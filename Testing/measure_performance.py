@@ -1,7 +1,8 @@
 """Measure what docs/performance.md says: takes ten minutes of a quiet machine, so it is run by hand.
 
 python Testing/measure_performance.py [SECTION …] runs ``scdseg benchmark`` and the commands around it in processes of
-their own, and writes the sections of docs/performance.md, each with its command. Extra: plot.
+their own, and writes the sections of docs/performance.md, each with its command. Training is in docs/results.md, by
+measure_training_throughput.py. Extra: plot.
 """
 
 from __future__ import annotations
@@ -28,10 +29,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / "docs" / "performance.md"
 GROWTH = Path("docs") / "images" / "growth.png"
 BENCHMARKS = {
-    "Published configuration, inference": "btcv --parts windows stages --keep-ratios 0.5 0.25 0.1 --rounds 4",
-    "Published configuration, training": (
-        "btcv --parts windows --training --peers --keep-ratios 0.5 0.25 0.1 --rounds 3"
-    ),
+    "The published configuration": "btcv --parts windows stages --keep-ratios 0.5 0.25 0.1 --rounds 4",
     "The model that ships": "brain-structures --keep-ratios 1 0.5 0.1 0.25 --rounds 7",
     "Growth": f"brain-structures --parts growth --rounds 3 --plot {GROWTH.as_posix()}",
 }
