@@ -135,7 +135,7 @@ Dice by structure, mean over the seeds:
 
 {markdown_table(["", *quality], labels)}
 Throughput: {machine(speed.device)}, {speed.precision}, batch of {speed.rows[0].batch_size},
-networks by turns, medians of {speed.rounds} rounds.
+networks by turns, medians of {speed.rounds} rounds; speed-ups are taken round by round.
 This network is small; the section on throughput has the published size.
 Command: `{_command(arguments)}`
 """

@@ -60,7 +60,7 @@ def test_everything_is_measured_and_written(
     assert files[2].read_bytes().startswith(b"\x89PNG")
 
     document = json.loads(files[0].read_text(encoding="utf-8"))
-    assert document["model"] == str(tiny_bundle.path)
+    assert document["model"] == "tiny 0.1.0"
     assert document["machine"]["precision"] == "fp32"
     names = [row["name"] for row in document["windows"]]
     assert names == ["SCD-UNETR, keep 1", "SCD-UNETR, keep 0.25", "UNETR, patch 16"]
@@ -171,7 +171,8 @@ def test_every_stage_is_timed_and_no_hook_stays_behind(decoder: str) -> None:
         (["btcv", "--image", "IMAGE"], "btcv has no preprocessing for a volume"),
         (["btcv", "--keep-ratios", "1.5"], "a keep ratio must be above 0 and at most 1, not 1.5"),
         (["btcv", "--plot", "growth.png"], "only the part 'growth' is drawn"),
-        (["btcv", "--parts", "volume"], "the part 'volume' needs an image for btcv"),
+        (["btcv", "--parts", "volume"], "btcv has no preprocessing for a volume: leave the part"),
+        (["btcv", "--parts", "stages", "--training"], "--training times steps of the part 'windows'"),
         (["btcv", "--json", "there.txt"], "there.txt"),
     ],
 )

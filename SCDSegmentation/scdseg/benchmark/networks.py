@@ -72,15 +72,18 @@ def use_monai_blocks(network: UNETR) -> UNETR:
     return network
 
 
-def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float], sigmoid: bool = False) -> list[Subject]:
-    """The dense baseline twice, ours and with MONAI's transformer blocks, and SCD-UNETR at each keep ratio.
+def own_subjects(
+    arguments: Mapping[str, Any], keep_ratios: Sequence[float], sigmoid: bool = False, unfused: bool = True
+) -> list[Subject]:
+    """The dense baseline, with our transformer blocks and with MONAI's, and SCD-UNETR at each keep ratio.
 
-    Where there is no dense baseline, both are left out.
+    Where there is no dense baseline, it is left out.
 
     Args:
         arguments: of ``SCDUNETR``.
         keep_ratios: of the sparse network.
         sigmoid: see :class:`Subject`.
+        unfused: whether the baseline with MONAI's blocks is wanted, which take the package einops.
     """
     sparse = SCDUNETR(**arguments).eval()
     config = sparse.config
@@ -88,11 +91,14 @@ def own_subjects(arguments: Mapping[str, Any], keep_ratios: Sequence[float], sig
     subjects = [
         Subject(f"SCD-UNETR, keep {ratio:g}", sparse, window, channels, ratio, sigmoid) for ratio in keep_ratios
     ]
-    dense, unfused = dense_baseline(arguments), dense_baseline(arguments)
-    if dense is None or unfused is None:
-        return subjects
-    baselines = {DENSE: dense, f"{DENSE}, MONAI's blocks": use_monai_blocks(unfused).eval()}
-    dense_subjects = [Subject(name, network, window, channels, sigmoid=sigmoid) for name, network in baselines.items()]
+    baselines = {DENSE: dense_baseline(arguments)}
+    if unfused and (other := dense_baseline(arguments)) is not None:
+        baselines[f"{DENSE}, MONAI's blocks"] = use_monai_blocks(other).eval()
+    dense_subjects = [
+        Subject(name, network, window, channels, sigmoid=sigmoid)
+        for name, network in baselines.items()
+        if network is not None
+    ]
     return [*dense_subjects, *subjects]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,17 @@ def benchmark(
             raise InputError(f"a keep ratio must be above 0 and at most 1, not {ratio:g}")
     if parts is None:
         parts = PARTS[:3] if images else ("windows", "stages")
+    elif "volume" in parts and bundle is None:
+        raise InputError(f"{model} has no preprocessing for a volume: leave the part 'volume' away, or name a model")
     elif "volume" in parts and not images:
         raise InputError(f"the part 'volume' needs an image for {model}: give it with --image, or leave that part away")
+    if training and "windows" not in parts:
+        raise InputError("--training times steps of the part 'windows': add it, or leave --training away")
+    if "windows" in parts and find_spec("einops") is None:
+        raise InputError(
+            "MONAI's transformers, which the part 'windows' measures, need the package einops: pip install einops, or "
+            "install scdseg with its extra [benchmark]"
+        )
     if images and bundle is None:
         raise InputError(f"{images[0]}: {model} has no preprocessing for a volume; give the name or folder of a model")
     if images and bundle is not None:
@@ -90,7 +100,8 @@ def benchmark(
             parts_done["stages"] = Stages(ratios[-1], *measure_stages(network, ratios[-1], machine, rounds))
         if "growth" in parts:
             parts_done["growth"] = measure_growth(arguments, bundle, machine, rounds, tell("growth"))
-    return Benchmark(model, machine, rounds, **parts_done)
+    name = f"{model}, fresh weights" if bundle is None else f"{bundle.name} {bundle.version}"
+    return Benchmark(name, machine, rounds, **parts_done)
 
 
 def _published(name: str) -> dict[str, Any]:

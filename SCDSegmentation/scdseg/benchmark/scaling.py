@@ -54,10 +54,7 @@ class Growth:
 
 def grow_keep_ratio(arguments: dict[str, Any], machine: Machine, rounds: int) -> Growth:
     """One window at several keep ratios, and the dense network, which has none."""
-    subjects = [
-        subject for subject in own_subjects(arguments, KEEP_RATIOS) if subject.keep_ratio or subject.name == DENSE
-    ]
-    figures = measure_windows(subjects, machine, rounds)
+    figures = measure_windows(own_subjects(arguments, KEEP_RATIOS, unfused=False), machine, rounds)
     seconds = {found.subject.keep_ratio: spread(found.seconds).median for found in figures}
     curves = {"SCD-UNETR": tuple(seconds[ratio] for ratio in KEEP_RATIOS)}
     if None in seconds:

@@ -42,9 +42,12 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         action="append",
         default=[],
-        help="volume for the part 'volume', one for each channel (default: the sample volume, for brain-structures)",
+        help="volume for the part 'volume', one for each channel (default: the sample volume, for brain-structures; "
+        "btcv and brats have no preprocessing for any)",
     )
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to measure (default: all but growth)")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, help="what to measure (default: all but growth, which takes minutes)"
+    )
     parser.add_argument(
         "--peers", nargs="*", choices=PEERS, default=PEERS, help="other networks (default: all; none without a name)"
     )
@@ -53,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         type=float,
         metavar="R",
-        help="each in (0, 1]; stages are measured at the last (default: the model's)",
+        help="each in (0, 1], for all parts but growth; stages are measured at the last (default: the model's)",
     )
     parser.add_argument("--training", action="store_true", help="time training steps, too")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (default: auto)")
