@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from results_page import PAGE, machine, markdown_table, write_section
+from scdseg.allocator import keep_freed_memory
 from scdseg.benchmark.networks import use_monai_blocks
 from scdseg.benchmark.timing import Spread
 from scdseg.errors import ScdsegError
@@ -124,4 +125,5 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as ``scdseg train`` does
     sys.exit(main())

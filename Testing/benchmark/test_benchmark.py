@@ -83,7 +83,7 @@ def test_everything_is_measured_and_written(
     assert stages["keep_ratio"] == 0.25
     assert sum(stages["seconds"].values()) == pytest.approx(stages["total"], rel=0.05)
     ratios, classes, volumes = document["growth"]
-    assert (ratios["x"], classes["x"], volumes["windows"]) == ([1, 0.25], [2, 4], [1, 27])
+    assert (ratios["x"], classes["x"], volumes["window_count"]) == ([1, 0.25], [2, 4], [1, 27])
     assert ratios["macs"][0] > ratios["macs"][1]
     assert all(seconds > 0 for seconds in volumes["seconds"]["total"])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from monai.networks import nets
 from monai.networks.blocks.transformerblock import TransformerBlock as MonaiBlock
 from monai.networks.nets import DynUNet, SegResNet, SwinUNETR
@@ -161,3 +163,19 @@ def peer_subjects(names: Sequence[str], like: Subject) -> list[Subject]:
             network = peer.build(*like.channels, (x, y, z)).eval()
         subjects.append(Subject(peer.name, network, (x, y, z), like.channels, sigmoid=like.sigmoid))
     return subjects
+
+
+def tuned_subjects(subjects: Sequence[Subject], dtype: torch.dtype) -> list[Subject]:
+    """The same networks with their weights in ``dtype`` and channels-last, as ours have them where that is faster.
+
+    MONAI's users seldom do that, but they can.
+    """
+    tuned = []
+    for subject in subjects:
+        network = copy.deepcopy(subject.network)
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear | nn.Conv3d | nn.ConvTranspose3d):
+                layer.to(dtype)
+        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in its stubs
+        tuned.append(replace(subject, name=f"{subject.name}, channels-last", network=network))
+    return tuned

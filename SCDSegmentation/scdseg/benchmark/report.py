@@ -82,7 +82,10 @@ class Benchmark:
             if any(found.subject.window != reference.window for found in self.windows):
                 notes.append("A network that cannot take the window gets the smallest that holds it.")
             if self.machine.precision == "bf16":
-                notes.append("Weights are converted to bfloat16 once, and lie channels-last, where that is faster.")
+                notes.append(
+                    "Our weights are converted to bfloat16 once, and lie channels-last where that is faster; others' "
+                    "are as MONAI makes them, and both in the rows that say channels-last."
+                )
         if self.volume:
             notes.append(
                 f"Whole volume: × is over {self.volume[0].name}. A dense network's weights are fresh, so the model's "

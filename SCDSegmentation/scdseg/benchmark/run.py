@@ -8,9 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scdseg.benchmark import PARTS, PEERS
 from scdseg.benchmark.machine import Machine
-from scdseg.benchmark.networks import own_subjects, peer_subjects
+from scdseg.benchmark.networks import own_subjects, peer_subjects, tuned_subjects
 from scdseg.benchmark.report import Benchmark, Stages
 from scdseg.benchmark.scaling import measure_growth
 from scdseg.benchmark.stages import measure_stages
@@ -91,7 +93,10 @@ def benchmark(
         if "windows" in parts:
             activation = PUBLISHED[model].activation if bundle is None else bundle.activation
             own = own_subjects(arguments, ratios, sigmoid=activation == "sigmoid")
-            subjects = [*own, *peer_subjects(peers, own[0])]
+            others = peer_subjects(peers, own[0])
+            if machine.dtype == torch.bfloat16 and not training:
+                others += tuned_subjects(others, machine.dtype)
+            subjects = [*own, *others]
             parts_done["windows"] = measure_windows(subjects, machine, rounds, training, tell("windows"))
         if "volume" in parts and bundle is not None:
             parts_done["volume"] = measure_volume(bundle, images, ratios, machine, rounds, tell("volume"))

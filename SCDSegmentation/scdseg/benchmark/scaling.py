@@ -109,7 +109,7 @@ def grow_volume(bundle: Bundle, machine: Machine, rounds: int) -> Growth:
         "voxels",
         tuple(voxels),
         {name: tuple(values) for name, values in steps.items()},
-        {"windows": tuple(windows)},
+        {"window_count": tuple(windows)},
     )
 
 

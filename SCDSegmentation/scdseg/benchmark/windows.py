@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -101,7 +100,7 @@ def measure_windows(
     device = machine.device
     with memory_errors(device):
         copies = inference_copies((subject.network.to(device) for subject in subjects), device, machine.dtype)
-        works = [_quickest_form(subject, copies[subject.network], machine) for subject in subjects]
+        works = [_forward_pass(subject, copies[subject.network], machine) for subject in subjects]
         steps = [_training_step(subject, machine) for subject in subjects] if training else []
         seconds = time_by_turns([*works, *steps], device, rounds, progress)
         peaks = [peak_bytes(work, device) for work in works]
@@ -134,24 +133,6 @@ def _forward_pass(subject: Subject, network: nn.Module, machine: Machine) -> Cal
             network(image, *subject.arguments)
 
     return run
-
-
-def _quickest_form(subject: Subject, network: nn.Module, machine: Machine) -> Callable[[], None]:
-    """The forward pass; of a network that is not ours in the form of its weights that turns out the quicker.
-
-    That is as they are, or rounded and with channels side by side, as ours have them where that is quicker.
-    """
-    plain = _forward_pass(subject, network, machine)
-    if network is not subject.network or machine.dtype == torch.float32:
-        return plain
-    prepared = copy.deepcopy(network)
-    for layer in prepared.modules():
-        if isinstance(layer, nn.Linear | nn.Conv3d | nn.ConvTranspose3d):
-            layer.to(machine.dtype)
-    prepared.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # not in its stubs
-    other = _forward_pass(subject, prepared, machine)
-    (as_is,), (changed,) = time_by_turns([plain, other], machine.device, 1)
-    return plain if as_is <= changed else other
 
 
 def random_target(shape: Sequence[int], channels: int, sigmoid: bool) -> Tensor:
