@@ -92,10 +92,11 @@ attention, in the dense network as in the sparse one. Memory: {any_of.memory}.
 
 def _command(arguments: argparse.Namespace) -> str:
     ratios = " ".join(f"{ratio:g}" for ratio in arguments.keep_ratios)
+    plain = " --plain-allocator" if arguments.plain_allocator else ""
     return (
         f"python Testing/measure_training_throughput.py --device {arguments.device} --precision {arguments.precision} "
         f"--threads {arguments.threads} --rounds {arguments.rounds} --batch-size {arguments.batch_size} "
-        f"--keep-ratios {ratios} --recipes {' '.join(arguments.recipes)}"
+        f"--keep-ratios {ratios} --recipes {' '.join(arguments.recipes)}{plain}"
     )
 
 
@@ -110,7 +111,10 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep-ratios", type=float, nargs="+", default=[0.5, 0.25, 0.1])
     parser.add_argument("--recipes", nargs="+", default=["btcv", "brain-structures"])
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write the section to")
+    parser.add_argument("--plain-allocator", action="store_true", help="do not keep freed memory, as scdseg train does")
     arguments = parser.parse_args(given)
+    if not arguments.plain_allocator:
+        keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     try:
         measured = {name: measure(name, arguments) for name in arguments.recipes}
@@ -119,11 +123,13 @@ def main(given: Sequence[str] | None = None) -> int:
         return 2
     on_cpu = "CPU" in measured[arguments.recipes[0]].device
     text = section(measured, arguments)
-    write_section("Throughput" if on_cpu else "Throughput on a GPU", text, arguments.page)
+    title = "Throughput" if on_cpu else "Throughput on a GPU"
+    if arguments.plain_allocator:
+        title += ", allocator as it comes"
+    write_section(title, text, arguments.page)
     print(text)
     return 0
 
 
 if __name__ == "__main__":
-    keep_freed_memory()  # as ``scdseg train`` does
     sys.exit(main())

@@ -14,7 +14,7 @@ import torch
 from scdseg.benchmark import PEERS, scaling
 from scdseg.benchmark.machine import Machine
 from scdseg.benchmark.memory import peak_bytes
-from scdseg.benchmark.networks import DENSE, Subject, own_subjects, peer_subjects
+from scdseg.benchmark.networks import DENSE, Subject, own_subjects, peer_subjects, tuned_subjects
 from scdseg.benchmark.stages import measure_stages
 from scdseg.benchmark.timing import spread, time_by_turns
 from scdseg.benchmark.windows import WindowFigures, measure_windows
@@ -107,6 +107,17 @@ def test_peers_get_the_smallest_window_that_they_take() -> None:
         if "Swin" not in subject.name:  # that one takes seconds
             with torch.inference_mode():
                 assert subject.network(torch.zeros(1, 2, *subject.window)).shape == (1, 5, *subject.window)
+
+
+def test_peers_are_measured_with_weights_as_ours_have_them_too() -> None:
+    plain = peer_subjects(["unetr", "segresnet"], Subject("ours", torch.nn.Identity(), (32, 32, 32), (1, 2)))
+    tuned = tuned_subjects(plain, torch.bfloat16)
+    figures = measure_windows([*plain, *tuned], Machine(CPU, torch.bfloat16), 1)
+    assert [found.subject.name for found in figures[2:]] == [f"{p.name}, channels-last" for p in plain]
+    assert [found.macs for found in figures[2:]] == [found.macs for found in figures[:2]]
+    weights = [weight for weight in tuned[1].network.parameters() if weight.ndim == 5]
+    assert {weight.dtype for weight in weights} == {torch.bfloat16}
+    assert {weight.dtype for weight in plain[1].network.parameters()} == {torch.float32}
 
 
 def test_speed_is_by_voxel() -> None:

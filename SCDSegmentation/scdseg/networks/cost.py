@@ -42,7 +42,9 @@ def forward_macs(network: nn.Module, shape: Sequence[int], *arguments: Any) -> i
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution: _convolution_flops})
     # The counter knows attention as the matrix products that the plain backend makes of it.
     with shapes, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-        functional_call(network, weights, (torch.empty(1, *shape, device=device), *arguments))
+        # Weights that were prepared for autocast count as what they were made of.
+        same = {name: weight.float() if weight.is_floating_point() else weight for name, weight in weights.items()}
+        functional_call(network, same, (torch.empty(1, *shape, device=device), *arguments))
     return counter.get_total_flops() // 2
 
 
