@@ -16,8 +16,8 @@ from statistics import fmean
 import torch
 
 from measure_performance import PAGE
-from measure_quality_kept import SEED_OF_SCANS, finished_run, measured_quality, recipe_of, spread_text
-from results_page import machine, markdown_table, write_section
+from measure_quality_kept import SEED_OF_SCANS, finished_run, measured_quality, recipe_of, summary
+from results_page import machine, write_section
 from scdseg.errors import ScdsegError
 from scdseg.networks.decoders import DECODERS
 from scdseg.training.runs import Run
@@ -31,27 +31,12 @@ def section(
     quality: dict[str, list[float]], speed: Measurement, people: list[str], arguments: argparse.Namespace
 ) -> str:
     """The text of the section; ``quality`` has the mean Dice of every seed for every decoder."""
-    full = next(row for row in speed.rows if row.name == DECODERS[0])
-    rows = []
-    for row in speed.rows:
-        differences = [ours - theirs for ours, theirs in zip(quality[row.name], quality[full.name], strict=True)]
-        rows.append(
-            [
-                row.name,
-                spread_text(quality[row.name], "{:.4f}"),
-                "–" if row is full else spread_text(differences, "{:+.4f}"),
-                f"{row.macs / 1e9:.2f}",
-                f"{row.training_rate:.2f} ({row.training_speedup(full).median:.2f}×)",
-                f"{row.inference_rate:.1f} ({row.inference_speedup(full).median:.2f}×)",
-            ]
-        )
-    header = ["", "mean Dice", "difference to full", "GMACs a window", "training, windows/s", "inference, windows/s"]
     return f"""The small network of the comparison in [results](results.md#quality-kept) at keep ratio {KEEP_RATIO:g}
 with each decoder: {arguments.steps} steps of one synthetic scan, seeds {", ".join(map(str, arguments.seeds))};
 Dice over 10 structures on synthetic scans of people that no network was trained on ({", ".join(people)}; scans of each:
 {arguments.scans}). Mean ± standard deviation over the seeds; differences are taken seed by seed.
 
-{markdown_table(header, rows)}
+{summary(quality, speed)}
 Throughput: {machine(speed.device)}, {speed.precision}, networks by turns, medians of {speed.rounds} rounds. Command:
 `python Testing/measure_decoders.py OUT --label-maps FOLDER --steps {arguments.steps}
 --seeds {" ".join(map(str, arguments.seeds))} --scans {arguments.scans} --rounds {arguments.rounds}`

@@ -130,7 +130,7 @@ scans of each: {arguments.scans}),
 every network at the keep ratio that it was trained at. Mean ± standard deviation over the seeds; differences are taken
 seed by seed.
 
-{_summary(quality, speed)}
+{summary({name: [fmean(dice.values()) for dice in by_seed] for name, by_seed in quality.items()}, speed)}
 Dice by structure, mean over the seeds:
 
 {markdown_table(["", *quality], labels)}
@@ -141,28 +141,27 @@ Command: `{_command(arguments)}`
 """
 
 
-def _summary(quality: dict[str, list[dict[str, float]]], speed: Measurement) -> str:
-    """A line a network: Dice, its difference to the dense one's, cost and throughput."""
-    means = {name: [fmean(dice.values()) for dice in by_seed] for name, by_seed in quality.items()}
-    dense = speed.rows[0]
+def summary(means: dict[str, list[float]], speed: Measurement) -> str:
+    """A line a network: its mean Dice of every seed, the difference to the first network's, cost and throughput."""
+    first = speed.rows[0]
     rows = []
     for row in speed.rows:
-        differences = [ours - theirs for ours, theirs in zip(means[row.name], means[dense.name], strict=True)]
+        differences = [ours - theirs for ours, theirs in zip(means[row.name], means[first.name], strict=True)]
         rows.append(
             [
                 row.name,
-                spread_text(means[row.name], "{:.4f}"),
-                "–" if row is dense else spread_text(differences, "{:+.4f}"),
+                _spread(means[row.name], "{:.4f}"),
+                "–" if row is first else _spread(differences, "{:+.4f}"),
                 f"{row.macs / 1e9:.2f}",
-                f"{row.training_rate:.2f} ({row.training_speedup(dense).median:.2f}×)",
-                f"{row.inference_rate:.1f} ({row.inference_speedup(dense).median:.2f}×)",
+                f"{row.training_rate:.2f} ({row.training_speedup(first).median:.2f}×)",
+                f"{row.inference_rate:.1f} ({row.inference_speedup(first).median:.2f}×)",
             ]
         )
-    header = ["", "mean Dice", "difference to dense", "GMACs a window", "training, windows/s", "inference, windows/s"]
-    return markdown_table(header, rows)
+    header = ["", "mean Dice", f"difference to {first.name}", "GMACs a window"]
+    return markdown_table([*header, "training, windows/s", "inference, windows/s"], rows)
 
 
-def spread_text(values: Sequence[float], form: str) -> str:
+def _spread(values: Sequence[float], form: str) -> str:
     return form.format(fmean(values)) + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
