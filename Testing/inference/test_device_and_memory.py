@@ -19,7 +19,7 @@ from scdseg.bundle import Bundle, Intensity
 from scdseg.errors import DeviceError, ResourceError
 from scdseg.inference import memory
 from scdseg.inference.device import available_devices, resolve_device, resolve_precision
-from scdseg.inference.memory import memory_errors, plan_windows
+from scdseg.inference.memory import machine_errors, plan_windows
 from scdseg.inference.preprocess import to_network_grid
 
 CUDA = torch.device("cuda:0")
@@ -123,7 +123,7 @@ def test_the_estimate_covers_what_a_run_takes(tiny_bundle: Bundle) -> None:
 
 
 def test_running_out_of_memory_is_one_sentence() -> None:
-    with pytest.raises(ResourceError, match="memory ran out"), memory_errors(torch.device("cpu")):
+    with pytest.raises(ResourceError, match="memory ran out"), machine_errors(torch.device("cpu")):
         torch.empty(2**62, dtype=torch.uint8)
-    with pytest.raises(RuntimeError, match="size"), memory_errors(torch.device("cpu")):
+    with pytest.raises(RuntimeError, match="size"), machine_errors(torch.device("cpu")):
         torch.zeros(2) + torch.zeros(3)

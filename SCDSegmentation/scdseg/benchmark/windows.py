@@ -14,7 +14,7 @@ from scdseg.benchmark.machine import Machine
 from scdseg.benchmark.memory import peak_bytes
 from scdseg.benchmark.networks import DENSE, Subject
 from scdseg.benchmark.timing import Spread, autocast, spread, time_by_turns
-from scdseg.inference.memory import memory_errors
+from scdseg.inference.memory import machine_errors
 from scdseg.networks.inference_format import inference_copies
 from scdseg.training.losses import segmentation_loss
 
@@ -98,7 +98,7 @@ def measure_windows(
         ResourceError: the device's memory is too small.
     """
     device = machine.device
-    with memory_errors(device):
+    with machine_errors(device):
         copies = inference_copies((subject.network.to(device) for subject in subjects), device, machine.dtype)
         works = [_forward_pass(subject, copies[subject.network], machine) for subject in subjects]
         steps = [_training_step(subject, machine) for subject in subjects] if training else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import psutil
 import torch
 
 from scdseg.allocator import give_back_freed_memory
-from scdseg.errors import ResourceError
+from scdseg.errors import DeviceError, ResourceError
 from scdseg.inference.restore import CHUNK_BYTES
 
 _FLOAT = 4
@@ -180,11 +181,12 @@ def peak_memory(device: torch.device) -> dict[str, int]:
 
 
 @contextmanager
-def memory_errors(device: torch.device) -> Iterator[None]:
-    """Turn running out of memory, which an estimate cannot exclude, into one sentence.
+def machine_errors(device: torch.device) -> Iterator[None]:
+    """Turn running out of memory, which an estimate cannot exclude, and a device that fails into one sentence.
 
     Raises:
-        ResourceError: instead of PyTorch's and numpy's errors.
+        ResourceError: instead of PyTorch's and numpy's errors of memory.
+        DeviceError: instead of PyTorch's errors of a GPU and its libraries.
     """
     try:
         yield
@@ -192,11 +194,19 @@ def memory_errors(device: torch.device) -> Iterator[None]:
         raise ResourceError(_OUT_OF_MEMORY.format(device=device)) from error
     except RuntimeError as error:
         # PyTorch's CPU allocator has no error class of its own.
-        if "DefaultCPUAllocator" not in str(error) and "out of memory" not in str(error):
-            raise
-        raise ResourceError(_OUT_OF_MEMORY.format(device=device)) from error
+        if "DefaultCPUAllocator" in str(error) or "out of memory" in str(error):
+            raise ResourceError(_OUT_OF_MEMORY.format(device=device)) from error
+        if isinstance(error, torch.AcceleratorError) or (device.type != "cpu" and _OF_A_GPU.search(str(error))):
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DeviceError(
+                f"device {device} failed while computing ({reason}): choose device 'cpu', or start again after the "
+                "driver was restarted"
+            ) from error
+        raise
 
 
+# What PyTorch calls CUDA's and Apple's libraries in errors that have no class of their own.
+_OF_A_GPU = re.compile("CUDA|CUDNN|CUBLAS|MPS", re.IGNORECASE)
 _OUT_OF_MEMORY = (
     "memory ran out while computing on {device}: close other programs, crop the volume, or choose another device"
 )

@@ -22,7 +22,7 @@ from scdseg.inference.images import network_shape, read_headers, size_warnings
 from scdseg.inference.maps import TokenMaps, token_affine
 from scdseg.inference.memory import (
     MemoryPlan,
-    memory_errors,
+    machine_errors,
     peak_memory,
     plan_windows,
     preparation_bytes,
@@ -82,7 +82,7 @@ class Segmenter:
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self._load_time = Stopwatch()
-        with self._load_time("load model"), memory_errors(self.device):
+        with self._load_time("load model"), machine_errors(self.device):
             network = bundle.load_network().to(self.device)
             prepare_for_inference(network, self.device, self.dtype)
             self.network: WindowNetwork = network
@@ -117,12 +117,12 @@ class Segmenter:
         warnings: list[str] = []
         for number, (header, name) in enumerate(zip(headers, self.bundle.channels, strict=True)):
             _tell(progress, cancelled, "read", number, len(headers))
-            with watch("read"), memory_errors(torch.device("cpu")):
+            with watch("read"), machine_errors(torch.device("cpu")):
                 volume = read_volume(header)
                 channels[number] = volume.array
             warnings += [f"{name}: {warning}" for warning in volume.warnings]
         _tell(progress, cancelled, "preprocess", 0, 1)
-        with watch("preprocess"), memory_errors(torch.device("cpu")):
+        with watch("preprocess"), machine_errors(torch.device("cpu")):
             image = to_network_grid(channels, headers[0].affine, self.bundle)
         _tell(progress, cancelled, "preprocess", 1, 1)
         warnings += size_warnings(headers[0], self.bundle)
@@ -196,7 +196,7 @@ class Segmenter:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         _tell(progress, cancelled, "windows", 0, len(computed))
-        with memory_errors(self.device), torch.inference_mode():
+        with machine_errors(self.device), torch.inference_mode():
             for rows in sliding_windows(
                 image, starts, set(computed), self._window, self.bundle.network["out_channels"], plan.batch_size,
                 plan.stitch_device, predict,
@@ -209,7 +209,7 @@ class Segmenter:
         self._load_time = Stopwatch()
         token_grid = token_affine(affine, patch)
         importance, stage = maps.importance(), maps.stage()
-        with watch("tokens"), memory_errors(torch.device("cpu")):
+        with watch("tokens"), machine_errors(torch.device("cpu")):
             fate = token_report(
                 labels.array, prepared.header.affine, importance, stage, token_grid,
                 self.bundle.labels, self.bundle.network["prune_after"],

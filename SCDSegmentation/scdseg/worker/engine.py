@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ class Engine:
         discard_staged()
         gc.collect()
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # a GPU that is lost has nothing to give back
+                torch.cuda.empty_cache()
         for device_type in ("cpu", "cuda", "mps"):
             # An interrupt in the middle of torch.autocast's own lines could leave it switched on.
             torch.set_autocast_enabled(device_type, False)
@@ -109,6 +111,7 @@ class Engine:
         if request.overlap is not None:
             check_overlap(request.overlap)
         device = resolve_device(request.device)
+        job.device = str(device)
         key = (*_state_on_disk(bundle), device, resolve_precision(request.precision, device))
         if self._segmenter is not None and key == self._key:
             return self._segmenter

@@ -15,10 +15,12 @@ from scdseg.worker.requests import Probe, ProtocolError, Run, Segment, Sweep
 # a library's call still goes on after the second, it is answered for; what it makes is thrown away.
 _PATIENCE_S = 0.15
 _LAST_CALL_S = 0.3
+# What waits takes memory; a user interface has two or three requests open.
+_MAX_OPEN = 100
 
 
 class Busy(Exception):
-    """A segmentation is asked for while another one is not finished."""
+    """A segmentation is asked for while another one is not finished, or too many requests wait."""
 
 
 class Job:
@@ -39,6 +41,7 @@ class Job:
         self._closed = threading.Event()
         self._started = False
         self._committed = False
+        self.device: str | None = None  # that it computes on, as soon as that is known
         # True while an interrupt of the main thread would do harm: it holds a lock, or it has begun to rename files.
         self._shielded = False
 
@@ -51,6 +54,11 @@ class Job:
     def interruptible(self) -> bool:
         """Whether the main thread shall be interrupted where it is now."""
         return self._cancelled.is_set() and not self._shielded
+
+    @property
+    def _on_device(self) -> dict[str, str]:
+        """The field that tells a reader on which device a failure was."""
+        return {} if self.device is None else {"device": self.device}
 
     def cancelled(self) -> bool:
         """Whether work shall stop: the engine polls this."""
@@ -70,7 +78,7 @@ class Job:
         """
         self._stop_if_cancelled()
         left = None if seconds_left is None else round(seconds_left, 2)
-        self._tell("progress", step=step, done=done, total=total, seconds_left=left)
+        self._tell("progress", step=step, done=done, total=total, seconds_left=left, **self._on_device)
 
     def log(self, level: str, text: str) -> None:
         """Tell a person something.
@@ -129,7 +137,7 @@ class Job:
             if self._cancelled.is_set():
                 self._close_cancelled()
             else:
-                self._close("error", code=code, message=message)
+                self._close("error", code=code, message=message, **self._on_device)
 
     def cancel(self, patience_s: float = _PATIENCE_S) -> bool:
         """Stop the job; False if it is closed already.
@@ -191,7 +199,7 @@ class Jobs:
         """Queue a request.
 
         Raises:
-            Busy: a segmentation is not finished, and this is another one.
+            Busy: a segmentation is not finished, and this is another one; or too many requests wait.
             ProtocolError: a request with this id is not finished.
         """
         with self._lock:
@@ -202,6 +210,8 @@ class Jobs:
             running = any(isinstance(job.request, Run) for job in self._open.values())
             if running and isinstance(request, Run):
                 raise Busy("another segmentation is running: wait for its end or cancel it first")
+            if len(self._open) >= _MAX_OPEN:
+                raise Busy(f"{_MAX_OPEN} requests are not finished: wait for their answers")
             job = self._open[request.id] = Job(request, self._send)
         self._queue.put(job)
 

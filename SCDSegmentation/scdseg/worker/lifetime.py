@@ -8,26 +8,49 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 _POLL_S = 0.2
 
 
-def watch_parent(pid: int, end: Callable[[], None]) -> None:
-    """Call ``end`` when the process ``pid`` is gone, also if a new process has its number by then."""
-    threading.Thread(target=_wait_for_end_of, args=(pid, end), daemon=True).start()
+class Parent:
+    """The process that the worker belongs to, told apart from a later one that has its number.
 
+    Args:
+        pid: its number.
+    """
 
-def _wait_for_end_of(pid: int, end: Callable[[], None]) -> None:
-    import psutil
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._lock = threading.Lock()
+        self._process: Any = None
+        self._never_was = False
 
-    try:
-        parent = psutil.Process(pid)
-        # A killed process that nobody has waited for still has its number.
-        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+    def gone(self) -> bool:
+        """Whether it has ended; a killed process that nobody has waited for still has its number, but has ended."""
+        import psutil
+
+        with self._lock:
+            if self._process is None and not self._never_was:
+                try:
+                    self._process = psutil.Process(self._pid)
+                except psutil.NoSuchProcess:
+                    self._never_was = True
+            if self._never_was:
+                return True
+        try:
+            return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def watch(self, end: Callable[[], None]) -> None:
+        """Call ``end`` when it is gone."""
+        threading.Thread(target=self._wait, args=(end,), daemon=True).start()
+
+    def _wait(self, end: Callable[[], None]) -> None:
+        while not self.gone():
             time.sleep(_POLL_S)
-    except psutil.NoSuchProcess:
-        pass
-    end()
+        end()
 
 
 def watch_sigterm(end: Callable[[], None]) -> None:

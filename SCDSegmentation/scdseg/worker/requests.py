@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+MAX_LINE_BYTES = 1 << 20
+"""Longest line that is read as a request: a thousand paths of a kilobyte."""
 
 OUTPUTS = ("labels", "importance", "survival", "stage", "scores", "report")
 
@@ -41,6 +45,7 @@ class Run:
         device: ``"auto"`` or a device's name.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
         compress: whether NRRD and MetaImage outputs are compressed.
+        scratch: folder of the parent's temporary files, removed by the worker if nobody else is left to do it.
     """
 
     id: int
@@ -50,6 +55,7 @@ class Run:
     device: str
     precision: str
     compress: bool
+    scratch: str | None
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,14 @@ Request = Probe | Segment | Sweep | Cancel | Quit
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        # Half of a surrogate pair, which JSON can write, is in no file's name.
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_integer(value: Any) -> bool:
@@ -142,6 +155,7 @@ _RUN = {
     "device": _Field(_is_text, "a device's name", required=False, default="auto"),
     "precision": _Field(_is_text, "a precision's name", required=False, default="auto"),
     "compress": _Field(lambda value: isinstance(value, bool), "true or false", required=False, default=True),
+    "scratch": _Field(lambda value: value is None or _is_text(value), "a folder's path or null", required=False),
 }
 _FIELDS: dict[str, dict[str, _Field]] = {
     "probe": _ID,
@@ -165,8 +179,11 @@ def parse_request(line: bytes) -> Request:
     """The request that a line holds.
 
     Raises:
-        ProtocolError: no JSON object, an unknown request, or a field that is missing, unknown or of the wrong kind.
+        ProtocolError: too long, no JSON object, an unknown request, or a field that is missing, unknown or of the wrong
+            kind.
     """
+    if len(line) > MAX_LINE_BYTES:
+        raise ProtocolError(f"a line is longer than {MAX_LINE_BYTES} bytes: send one JSON object a line")
     try:
         document = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -177,7 +194,7 @@ def parse_request(line: bytes) -> Request:
     request_id = number if _is_integer(number) else None
     kind = document.pop("request", None)
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ProtocolError(f"request {kind!r} is unknown: use one of {', '.join(_FIELDS)}", request_id)
+        raise ProtocolError(f"request {kind!r:.200} is unknown: use one of {', '.join(_FIELDS)}", request_id)
     return _request(kind, _checked(kind, document, request_id))
 
 
@@ -186,7 +203,7 @@ def _checked(kind: str, document: Mapping[str, Any], request_id: int | None) -> 
     fields = _FIELDS[kind]
     for name in document:
         if name not in fields:
-            raise ProtocolError(f"{kind} has no field {name!r}: use {', '.join(fields)}", request_id)
+            raise ProtocolError(f"{kind} has no field {name!r:.200}: use {', '.join(fields)}", request_id)
     for name, field in fields.items():
         if name not in document:
             if field.required:

@@ -13,8 +13,9 @@ from scdseg.errors import ScdsegError
 from scdseg.worker.channel import Channel
 from scdseg.worker.interrupts import Interrupts
 from scdseg.worker.jobs import Busy, Job, Jobs
-from scdseg.worker.lifetime import watch_parent, watch_sigterm
-from scdseg.worker.requests import Cancel, ProtocolError, Quit, parse_request
+from scdseg.worker.lifetime import Parent, watch_sigterm
+from scdseg.worker.requests import MAX_LINE_BYTES, Cancel, ProtocolError, Quit, Run, parse_request
+from scdseg.worker.scratch import Scratch
 
 if TYPE_CHECKING:
     from scdseg.worker.engine import Engine
@@ -39,9 +40,11 @@ class Service:
         self._interrupts = Interrupts()
         self._ending = threading.Lock()
         self._engine: Engine | None = None
+        owner = None if parent is None else Parent(parent)
+        self._scratch = Scratch(owner)
         watch_sigterm(self.end)
-        if parent is not None:
-            watch_parent(parent, self.end)
+        if owner is not None:
+            owner.watch(self.end)
         threading.Thread(target=self._read, daemon=True).start()
 
     def serve(self) -> int:
@@ -65,6 +68,7 @@ class Service:
         while (job := self._jobs.next()) is not None:
             if job.start():
                 self._work(job, engine)
+        self._scratch.remove_if_orphaned()
         return 0
 
     def end(self) -> None:
@@ -77,6 +81,7 @@ class Service:
         time.sleep(_CLEAN_UP_S)
         if self._engine is not None:
             self._engine.discard_files()
+        self._scratch.remove_if_orphaned()
         os._exit(0)
 
     def _work(self, job: Job, engine: Engine) -> None:
@@ -97,11 +102,14 @@ class Service:
 
     def _read(self) -> None:
         try:
-            for line in self._requests:
+            # One byte more than is allowed, so that a longer line is noticed, and never held in memory.
+            while line := self._requests.readline(MAX_LINE_BYTES + 1):
                 try:
                     self._take(line)
                 except ProtocolError as error:
                     self._channel.send("error", id=error.request_id, code="protocol", message=str(error))
+                while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    line = self._requests.readline(MAX_LINE_BYTES + 1)
         finally:
             self.end()
 
@@ -115,5 +123,7 @@ class Service:
         else:
             try:
                 self._jobs.add(request)
+                if isinstance(request, Run) and request.scratch is not None:
+                    self._scratch.add(request.scratch)
             except Busy as error:
                 self._channel.send("error", id=request.id, code="busy", message=str(error))
