@@ -157,7 +157,7 @@ def test_a_checkpoint_that_runs_code_is_refused_and_not_run(tmp_path: Path) -> N
     [
         ({"model": {}}, "holds no 'state_dict'"),
         ([1, 2], "holds no 'state_dict'"),
-        ({"state_dict": {"epoch": 3}}, "not tensors: epoch"),
+        ({"state_dict": {"epoch": 3}}, "no plain tensors: epoch"),
     ],
 )
 def test_a_checkpoint_without_a_state_dictionary_is_refused(tmp_path: Path, content: Any, message: str) -> None:

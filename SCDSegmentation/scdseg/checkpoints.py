@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scdseg.bundle.weights import mismatches
+from scdseg import torch_files
+from scdseg.bundle.weights import few, mismatches
 from scdseg.errors import ModelError
 from scdseg.networks import SCDUNETR
+from scdseg.torch_files import fits_its_storage
 
 # Our parameter names → the authors', applied in this order.
 _RENAMES = tuple(
@@ -67,7 +68,7 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: no such file; give the authors' checkpoint (.pth.tar)")
     try:
         # Mapped where the format allows it: the optimizer's state, twice the size of the weights, is never read.
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        checkpoint = torch_files.load(file)
     except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
@@ -77,9 +78,9 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
     state = checkpoint.get("state_dict") if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping):
         raise ModelError(f"{path}: holds no 'state_dict'; give the authors' checkpoint (.pth.tar)")
-    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor) or not fits_its_storage(value)]
     if others:
-        raise ModelError(f"{path}: these entries of its state_dict are not tensors: {', '.join(others)}")
+        raise ModelError(f"{path}: these entries of its state_dict are no plain tensors: {few(others)}; save it anew")
     return {str(key): value for key, value in state.items()}
 
 
@@ -132,7 +133,7 @@ def from_official(
         weights = {name: tensor for name, tensor in state.items() if name not in _CONSTANTS}
         problems = mismatches({name: tuple(tensor.shape) for name, tensor in weights.items()}, names)
         if problems:
-            raise ModelError(f"the checkpoint does not fit the network that its shapes describe: {'; '.join(problems)}")
+            raise ModelError(f"the checkpoint does not fit the network that its shapes describe: {few(problems)}")
         network = SCDUNETR(**arguments)
     except ValueError as error:
         raise ModelError(f"the checkpoint cannot be used with these arguments: {error}") from error

@@ -164,7 +164,7 @@ def test_weights_without_all_their_numbers_are_refused(bundle_dir: Path, edit: E
     state["encoder.norm.weight"] = weight.to_sparse() if kind == "sparse" else weight.to("meta")
     torch.save(state, bundle_dir / "models" / "model.pt")
     record_weights(bundle_dir, edit, Path("models") / "model.pt")
-    with pytest.raises(ModelError, match=r"encoder\.norm\.weight is not stored as plain floating-point numbers"):
+    with pytest.raises(ModelError, match=r"it calls .*, which no tensor needs"):
         read_bundle(bundle_dir).load_network()
 
 

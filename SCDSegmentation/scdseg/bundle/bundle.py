@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scdseg.bundle.labels import Label, check_labels, label_from_json
-from scdseg.bundle.schema import read_json, validate
+from scdseg.bundle.schema import validate
 from scdseg.errors import ModelError
+from scdseg.strict_json import read_json
 
 if TYPE_CHECKING:
     from scdseg.networks import SCDUNETR
@@ -98,7 +99,7 @@ class Bundle:
     def license_path(self) -> Path | None:
         """The text of the model's licence, if it came with one."""
         path = self.path / LICENSE_FILE
-        return path if path.is_file() else None
+        return path if path.is_file() and not path.is_symlink() and not path.parent.is_symlink() else None
 
     @property
     def bytes(self) -> int:
@@ -135,6 +136,7 @@ def read_bundle(path: str | Path) -> Bundle:
     if not folder.is_dir():
         raise ModelError(f"{path}: no such folder; a model is a folder with {METADATA_FILE.as_posix()} in it")
     metadata_path = folder / METADATA_FILE
+    _refuse_links(metadata_path)
     metadata = read_json(metadata_path)
     validate(metadata, "metadata", metadata_path)
     scd = metadata["scd"]
@@ -190,16 +192,18 @@ def _check_consistency(bundle: Bundle, source: Path) -> None:
 
 
 def _check_weights_file(bundle: Bundle) -> None:
-    """Check that the weights are a file of the recorded size inside the bundle.
-
-    A link could point anywhere, so what is hashed and loaded would not be the bundle's.
-    """
+    """Check that the weights are a file of the recorded size."""
     path = bundle.weights_path
-    for part in (path.parent, path):
-        if part.is_symlink():
-            raise ModelError(f"{part}: is a symbolic link; weights must be a file inside the bundle")
+    _refuse_links(path)
     if not path.is_file():
         raise ModelError(f"{path}: the weights are missing; get the model again")
     size = path.stat().st_size
     if size != bundle.bytes:
         raise ModelError(f"{path}: has {size} bytes, but the metadata records {bundle.bytes}; get the model again")
+
+
+def _refuse_links(file: Path) -> None:
+    """A link could point anywhere: what is read, hashed and loaded would not be the bundle's."""
+    for part in (file.parent, file):
+        if part.is_symlink():
+            raise ModelError(f"{part}: is a symbolic link; a model's files must lie inside its folder")

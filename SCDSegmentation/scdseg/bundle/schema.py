@@ -1,8 +1,7 @@
-"""What the metadata of a bundle must look like, as a JSON Schema, and reading such a file with all its checks."""
+"""What the metadata of a bundle must look like, as a JSON Schema."""
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from itertools import permutations, product
 from pathlib import Path
@@ -14,9 +13,10 @@ from jsonschema.exceptions import best_match
 from scdseg.errors import ModelError
 
 SCHEMA_VERSION = 1
-MAX_METADATA_BYTES = 1 << 20
 
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 200}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^\n\r\t]*\Z"}
+# Slicer joins the parts of a code with these two.
+_CODE_TEXT = {**_TEXT, "pattern": r"^[^\n\r\t~^]*\Z"}
 _NUMBER = {"type": "number", "minimum": -1e9, "maximum": 1e9}
 _RATIO = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 _HEADS = {"type": "integer", "minimum": 1, "maximum": 64}
@@ -86,7 +86,7 @@ _INTENSITY = {
     ],
 }
 
-_CODE = _object({"scheme": _TEXT, "value": _TEXT, "meaning": _TEXT})
+_CODE = _object(dict.fromkeys(("scheme", "value", "meaning"), _CODE_TEXT))
 LABELS_SCHEMA = _list(
     _object(
         {
@@ -174,43 +174,11 @@ def _validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator({"metadata": METADATA_SCHEMA, "labels": LABELS_SCHEMA, **sections}[kind])
 
 
-def read_json(path: Path) -> Any:
-    """Read a small JSON file strictly.
-
-    Args:
-        path: the file, at most 1 MiB of UTF-8.
-
-    Raises:
-        ModelError: if it is missing, too large, not JSON, or has a key twice or a number that is not finite.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-        return result
-
-    def finite(constant: str) -> float:
-        raise ValueError(f"{constant} is not a number that JSON has")
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_METADATA_BYTES + 1)
-        if len(content) > MAX_METADATA_BYTES:
-            raise ModelError(f"{path}: larger than the {MAX_METADATA_BYTES} bytes that such a file may have")
-        return json.loads(content.decode("utf-8"), object_pairs_hook=unique, parse_constant=finite)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check that the file is there") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not a valid JSON file ({error}); get the file again or correct it") from error
-
-
 def validate(document: Any, kind: str, path: Path) -> None:
     """Check a document against one of the schemas.
 
     Args:
-        document: what ``read_json`` returned.
+        document: what ``scdseg.strict_json.read_json`` returned.
         kind: ``"metadata"`` for a bundle's metadata, ``"labels"`` for a list of labels, ``"preprocessing"`` or
             ``"inference"`` for one of the metadata's sections.
         path: the file, for the message.

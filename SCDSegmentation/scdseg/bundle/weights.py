@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from scdseg import torch_files
 from scdseg.errors import ModelError
 from scdseg.networks import SCDUNETR
+from scdseg.torch_files import fits_its_storage
 
 if TYPE_CHECKING:
     from scdseg.bundle.bundle import Bundle
 
+# Names and shapes of a thousand tensors take 0.1 MB.
+_MAX_HEADER_BYTES = 4 << 20
 _SAFETENSORS_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 
@@ -35,6 +40,12 @@ def load_network(bundle: Bundle) -> SCDUNETR:
         _compare(tensors, network.state_dict(), bundle.weights_path)
         # Copied: a file that stays mapped could be cut short under a network that is in use.
         state = {name: tensor.load().to(torch.float32, copy=True) for name, tensor in tensors.items()}
+        for name, values in state.items():
+            if not torch.isfinite(values).all():
+                raise ModelError(
+                    f"{bundle.weights_path}: {name} holds values that are infinite or not a number: the model was not "
+                    "trained soundly or its file is damaged; get the model again"
+                )
         network.load_state_dict(state, assign=True)
         network.assembly.fill_positions()
     return network.eval()
@@ -74,6 +85,7 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
     """Names, shapes and types of the tensors in a file, without taking memory for their values."""
     try:
         if path.suffix == ".safetensors":
+            _check_header(path)
             file = stack.enter_context(safe_open(path, framework="pt"))
             stored = {}
             for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
@@ -81,8 +93,10 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
                 dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
                 stored[name] = _Stored(tuple(part.get_shape()), dtype, file, name)
             return stored
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a file of PyTorch 1.6 or newer")
         # Mapped, not read: values stay on disk until they are copied into the network.
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch_files.load(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as weights ({error}); get the model again") from error
     except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
@@ -93,14 +107,20 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"{path}: holds something else than a state dictionary; save the network's state_dict()")
     return {
-        str(name): _Stored(tuple(value.shape), value.dtype if _is_plain(value) else None, value, name)
+        str(name): _Stored(tuple(value.shape), value.dtype if fits_its_storage(value) else None, value, str(name))
         for name, value in state.items()
     }
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has all of its numbers in memory, neither sparse nor none at all."""
-    return tensor.layout == torch.strided and not tensor.is_meta
+def _check_header(path: Path) -> None:
+    """Refuse a safetensors file whose header, which is parsed as a whole, is larger than any network's."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > _MAX_HEADER_BYTES:
+        raise ModelError(
+            f"{path}: cannot be read as weights (its header would have {size} bytes, more than {_MAX_HEADER_BYTES}); "
+            "get the model again"
+        )
 
 
 def _without_weights(bundle: Bundle) -> SCDUNETR:
@@ -120,7 +140,9 @@ def _compare(stored: Mapping[str, _Stored], expected: Mapping[str, torch.Tensor]
         if tensor.dtype is None or not tensor.dtype.is_floating_point
     ]
     if problems:
-        raise ModelError(f"{path}: does not fit the network that the metadata describes: {'; '.join(problems)}")
+        raise ModelError(
+            f"{path}: does not fit the network that the metadata describes: {few(problems)}; get the model again"
+        )
 
 
 def mismatches(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, torch.Tensor]) -> list[str]:
@@ -138,6 +160,12 @@ def mismatches(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, torc
         if name in found and tuple(found[name]) != tuple(tensor.shape)
     ]
     return problems
+
+
+def few(problems: Sequence[str]) -> str:
+    """A list for a message: the first ten, and how many more there are."""
+    more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return "; ".join(problem[:300] for problem in problems[:10]) + more
 
 
 def _first_line(error: Exception) -> str:

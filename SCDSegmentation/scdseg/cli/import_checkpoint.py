@@ -182,7 +182,8 @@ def _intensity(args: argparse.Namespace) -> tuple[Intensity, ...]:
 
 def _read_labels(path: str) -> tuple[Label, ...]:
     from scdseg.bundle.labels import label_from_json
-    from scdseg.bundle.schema import read_json, validate
+    from scdseg.bundle.schema import validate
+    from scdseg.strict_json import read_json
 
     entries = read_json(Path(path))
     validate(entries, "labels", Path(path))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from scdseg import torch_files
 
 _PREFIX = "network."  # the network's name in the Lightning modules
 
@@ -17,7 +18,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], int]:
     Raises:
         Exception: whatever a file that is no such checkpoint brings about.
     """
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    content: dict[str, Any] = torch_files.load(path)
     state = content["state_dict"]
     weights = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     return weights, int(content["global_step"])

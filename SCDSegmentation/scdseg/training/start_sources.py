@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from scdseg import torch_files
 from scdseg.bundle import read_bundle
 from scdseg.bundle.bundle import METADATA_FILE
 from scdseg.checkpoints import official_name
@@ -126,7 +126,7 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
         raise InputError(f"{file}: no such file; give {_KINDS}")
     try:
         # Mapped where the format allows it: the optimizer's state, twice the size of the weights, is never read.
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        content = torch_files.load(file)
     except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(

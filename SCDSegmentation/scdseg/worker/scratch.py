@@ -1,4 +1,4 @@
-"""Temporary folders of the parent, which nobody else is left to remove when it has died: images of patients lie there."""
+"""The parent's temporary folders, which nobody else is left to remove when it has died: patients' images lie there."""
 
 from __future__ import annotations
 

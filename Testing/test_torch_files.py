@@ -1,0 +1,115 @@
+"""PyTorch's files are looked through before anything of them is built."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import time
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from scdseg.torch_files import MAX_PICKLE_BYTES, fits_its_storage, load
+
+
+class Call:
+    """Pickles to the call of a function."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+def archive(path: Path, pickled: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
+    """A file in PyTorch's format around a pickle."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in (("data.pkl", pickled), ("byteorder", b"little"), ("version", b"3\n")):
+            file.writestr(f"archive/{name}", content)
+    return path
+
+
+def test_what_pytorch_writes_is_read_in_both_of_its_formats(tmp_path: Path) -> None:
+    state = {"state_dict": OrderedDict(weight=torch.rand(3, 4), half=torch.rand(2).half()), "epoch": 3, "name": "é"}
+    for name, zipped in (("new.pt", True), ("old.pt", False)):
+        torch.save(state, tmp_path / name, _use_new_zipfile_serialization=zipped)
+        loaded = load(tmp_path / name)
+        assert torch.equal(loaded["state_dict"]["weight"], state["state_dict"]["weight"])
+        assert loaded["epoch"] == 3
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(os.system, "touch /tmp/should-not-be-there"),
+        Call(bytearray, 10**12),
+        Call(torch.FloatTensor, 10**12),
+        Call(eval, "1"),
+    ],
+    ids=["system", "bytearray", "tensor", "eval"],
+)
+def test_calls_are_refused_before_they_are_made(tmp_path: Path, call: Call, zipped: bool) -> None:
+    path = tmp_path / "call.pt"
+    if zipped:
+        archive(path, pickle.dumps({"state_dict": call}, protocol=2))
+    else:
+        parts = (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {}, call, [])
+        path.write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in parts))
+    with pytest.raises(ValueError, match=r"it calls .*, which no tensor needs"):
+        load(path)
+
+
+def tuples_of_the_same(levels: int) -> bytes:
+    """A dictionary whose key is a tuple of two tuples that are each a tuple of two …; its hash takes 2^levels steps."""
+    pickled = io.BytesIO()
+    pickled.write(b"\x80\x02}(K\x01K\x02\x86")
+    for level in range(levels):
+        pickled.write(b"r" + struct.pack("<I", level) + b"j" + struct.pack("<I", level) + b"\x86")
+    pickled.write(b"K\x00u.")
+    return pickled.getvalue()
+
+
+def test_a_key_that_takes_forever_to_hash_is_refused(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    assert load(archive(tmp_path / "few.pt", tuples_of_the_same(3))) != {}
+    with pytest.raises(ValueError, match="it nests values in values"):
+        load(archive(tmp_path / "many.pt", tuples_of_the_same(45)))
+    with pytest.raises(ValueError, match="it nests values in values"):
+        load(archive(tmp_path / "deep.pt", b"\x80\x02}(K\x01" + b"\x85" * 500_000 + b"K\x00u."))
+    assert time.perf_counter() - began < 5
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    bomb = b"\x80\x02]" + b"N0" * 10_000_000 + b"."
+    path = archive(tmp_path / "bomb.pt", bomb, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ValueError, match="it is compressed"):
+        load(path)
+
+
+def test_a_pickle_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"its data\.pkl is larger"):
+        load(archive(tmp_path / "large.pt", bytes(MAX_PICKLE_BYTES + 1)))
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        load(archive(tmp_path / "many.pt", b"\x80\x02" + b"N" * 2_000_002 + b"."))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02", b"\x80\x02q\x00.", b"\x80\x02u.", b"\x80\x02h\x05.", b"junk"])
+def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises((ValueError, pickle.UnpicklingError)):
+        load(archive(tmp_path / "damaged.pt", content))
+
+
+def test_a_shape_without_numbers_behind_it_is_noticed() -> None:
+    assert fits_its_storage(torch.rand(3, 4).T)
+    assert not fits_its_storage(torch.zeros(1).expand(10**9, 10**6))
+    assert not fits_its_storage(torch.zeros(2, 3, device="meta"))
+    assert not fits_its_storage(torch.eye(3).to_sparse())
