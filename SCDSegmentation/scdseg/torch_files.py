@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import torch
 
+from scdseg.archives import open_archive
+
 MAX_PICKLE_BYTES = 32 << 20
 """Size of the largest pickle that is looked through; that of a network with a thousand tensors has 0.2 MB."""
 
@@ -57,7 +59,7 @@ def inspect(path: Path) -> None:
             for _ in range(_LEGACY_PICKLES):
                 _Reading().follow(file)
         return
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         members = archive.infolist()
         # Any compression could make a thousand times as much of it.
         if any(m.compress_type != zipfile.ZIP_STORED or m.file_size != m.compress_size for m in members):

@@ -5,6 +5,7 @@ this package does not import PyTorch: listing models stays quick.
 """
 
 from scdseg.bundle.bundle import Bundle, Intensity, read_bundle
+from scdseg.bundle.install import install_bundle
 from scdseg.bundle.labels import Code, Label
 from scdseg.bundle.search import find_bundle, find_bundles, model_folders
 from scdseg.bundle.write import write_bundle
@@ -16,6 +17,7 @@ __all__ = [
     "Label",
     "find_bundle",
     "find_bundles",
+    "install_bundle",
     "model_folders",
     "read_bundle",
     "write_bundle",

@@ -17,7 +17,12 @@ def model_folders() -> list[Path]:
 
     ``SCDSEG_MODELS`` holds folders separated like those in ``PATH``.
     """
-    return [*_named_folders(), user_data_path("scdseg", appauthor=False) / "models", resource_dir() / "Models"]
+    return [*_named_folders(), user_models(), resource_dir() / "Models"]
+
+
+def user_models() -> Path:
+    """The folder of the user's own models; it need not exist."""
+    return user_data_path("scdseg", appauthor=False) / "models"
 
 
 def find_bundles() -> tuple[list[Bundle], list[ModelError]]:
