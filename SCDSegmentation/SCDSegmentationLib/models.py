@@ -6,7 +6,6 @@ anything is installed, so it reads what it shows with the standard library and l
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,15 @@ from typing import Any
 
 import qt
 
+from scdseg.errors import ModelError
 from scdseg.resources import resource_dir
+from scdseg.strict_json import read_json
+from scdseg.window_cost import dense_window_macs, window_macs
 
 MAX_CHANNELS = 4
+_MAX_LABELS = 255
+# No less than the worker allows (``scdseg.bundle.schema``).
+_LARGEST_SIZE, _MOST_LAYERS, _MOST_STAGES = 16384, 64, 16
 _BODY_SUBSTANCE = "91720002"  # SNOMED CT
 
 
@@ -55,6 +60,7 @@ class Model:
         overlap: its default overlap of windows.
         network: arguments of the network.
         sha256: of the weights.
+        version: of the model; "" if the metadata gives none.
     """
 
     path: Path
@@ -67,6 +73,7 @@ class Model:
     overlap: float
     network: dict[str, Any]
     sha256: str
+    version: str = ""
 
     @property
     def name(self) -> str:
@@ -102,9 +109,9 @@ def findModels(folders: Sequence[Path] | None = None) -> tuple[list[Model], list
                 continue
             try:
                 models[path.name] = readModel(path)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except ModelError as error:
                 models[path.name] = None
-                problems.append(f"{path}: its metadata cannot be read ({type(error).__name__}: {error})")
+                problems.append(str(error))
     return [model for model in models.values() if model is not None], problems
 
 
@@ -112,15 +119,29 @@ def readModel(path: Path) -> Model:
     """Read what the panel shows of a bundle.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: the metadata is not that of a model.
+        ModelError: the metadata is not that of a model.
     """
-    metadata = json.loads((path / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    file = path / "configs" / "metadata.json"
+    metadata = read_json(file)
+    try:
+        return _model(path, metadata)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{file}: is not the metadata of a model ({type(error).__name__}: {str(error)[:200]}); get the model again"
+        ) from error
+
+
+def _model(path: Path, metadata: Any) -> Model:
     scd = metadata["scd"]
     inference = scd["inference"]
     low, high = (float(ratio) for ratio in inference["keep_ratio_range"])
     channels = tuple(str(channel) for channel in scd["channels"])
     if len(channels) > MAX_CHANNELS:
         raise ValueError(f"it takes {len(channels)} images, and the panel has room for {MAX_CHANNELS}")
+    if len(scd["labels"]) > _MAX_LABELS:
+        raise ValueError(f"it has {len(scd['labels'])} labels, more than a label map can hold")
+    if not 0 < low <= high <= 1 or not 0 < float(inference["keep_ratio"]) <= 1:
+        raise ValueError("its keep ratios are not above 0 and at most 1")
     return Model(
         path=path,
         title=str(metadata.get("name", path.name)),
@@ -130,9 +151,22 @@ def readModel(path: Path) -> Model:
         keepRatio=float(inference["keep_ratio"]),
         keepRatioRange=(low, high),
         overlap=float(inference["overlap"]),
-        network=dict(scd["network"]),
+        network=_network(scd["network"]),
         sha256=str(scd["weights"]["sha256"]),
+        version=str(metadata.get("version", "")),
     )
+
+
+def _network(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the panel can compute with: what a window costs is told while the user moves a slider."""
+    for name, value in arguments.items():
+        values = value if isinstance(value, list) else [value]
+        most = _MOST_LAYERS if name.endswith("_layers") else _LARGEST_SIZE
+        if len(values) > _MOST_STAGES or not all(isinstance(v, str) or 0 <= v <= most for v in values):
+            raise ValueError(f"the network's {name} is out of range")
+    dense_window_macs(arguments)
+    window_macs(arguments, 1.0)
+    return dict(arguments)
 
 
 def _label(entry: dict[str, Any]) -> Label:

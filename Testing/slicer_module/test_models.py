@@ -41,7 +41,24 @@ def test_a_label_becomes_the_terminology_that_slicer_writes() -> None:
     assert thalamus.color == pytest.approx((0, 118 / 255, 14 / 255))
 
 
+def with_network(text: str, **arguments: object) -> str:
+    metadata = json.loads(text)
+    metadata["scd"]["network"].update(arguments)
+    return json.dumps(metadata)
+
+
 DAMAGES = {
+    "a patch of nothing": lambda text: with_network(text, patch_size=0),
+    "a billion layers": lambda text: with_network(text, num_layers=10**9),
+    "a width beyond all numbers": lambda text: with_network(text, hidden_size=10**400),
+    "stages of text": lambda text: with_network(text, prune_after="1, 2"),
+    "a network that is a list": lambda text: text.replace('"network": {', '"network": [], "was": {'),
+    "nesting": lambda text: "[" * 200_000,
+    "a key twice": lambda text: text.replace('"scd": {', '"scd": {}, "scd": {'),
+    "a ratio that is no number": lambda text: text.replace('"keep_ratio_range": [', '"keep_ratio_range": ["x", '),
+    "a colour beyond all": lambda text: text.replace('"color": [', '"color": [1e300, 1e308, '),
+    "too many labels": lambda text: text.replace('"labels": [', '"labels": [' + "{}, " * 300),
+    "a terminal's commands": lambda text: text.replace("Random weights", r"\u001b[2J"),
     "no JSON": lambda text: "{",
     "no labels": lambda text: json.dumps({**json.loads(text), "scd": {}}),
     "labels of another kind": lambda text: text.replace('"color": [', '"colour": ['),

@@ -40,9 +40,9 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
         )
     files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
     if len(files) == 1:
-        single = read_itk_header(Path(files[0]))
+        single = read_itk_header(Path(files[0]), dicom=True)
         return VolumeHeader(folder, single.shape, single.affine, single.stored, tuple(files), single.warnings)
-    slices = [read_file_information(Path(file)) for file in files]
+    slices = [read_file_information(Path(file), dicom=True) for file in files]
     first = slices[0]
     if any(
         s.GetSize() != first.GetSize() or not np.allclose(s.GetDirection(), first.GetDirection(), atol=1e-3)
@@ -71,7 +71,14 @@ def _position(reader: sitk.ImageFileReader, folder: Path) -> list[float]:
         raise InputError(
             f"{folder} holds DICOM files without a position (no Image Position Patient): export the series again"
         )
-    return [float(value) for value in reader.GetMetaData(_IMAGE_POSITION).split("\\")]
+    text = reader.GetMetaData(_IMAGE_POSITION)
+    try:
+        x, y, z = (float(value) for value in text.split("\\"))
+    except ValueError as error:
+        raise InputError(
+            f"{folder} holds DICOM files whose position is not three numbers: export the series again"
+        ) from error
+    return [x, y, z]
 
 
 def _check_gaps(folder: Path, positions: np.ndarray) -> list[str]:

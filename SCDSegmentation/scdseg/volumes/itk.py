@@ -11,9 +11,13 @@ import SimpleITK as sitk
 
 from scdseg.errors import InputError
 from scdseg.volumes.checks import check_affine, check_shape
+from scdseg.volumes.detached import check_data_files
 from scdseg.volumes.volume import Volume, VolumeHeader
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_IMAGE_IO = {
+    ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO",
+}  # fmt: skip
 _Reader = TypeVar("_Reader", sitk.ImageFileReader, sitk.ImageSeriesReader)
 
 
@@ -40,16 +44,24 @@ class ItkGeometry:
         return _LPS_TO_RAS @ lps
 
 
-def read_file_information(path: Path) -> sitk.ImageFileReader:
+def read_file_information(path: Path, dicom: bool = False) -> sitk.ImageFileReader:
     """A SimpleITK reader that has read a file's header, but no voxels.
+
+    Args:
+        path: of the file.
+        dicom: whether it is of a DICOM series; else its name tells the format.
 
     Raises:
         InputError: SimpleITK does not understand the file, or a voxel has more than one real value.
     """
-    reader = quiet(sitk.ImageFileReader())
+    reader = _reader(sitk.ImageFileReader(), None if dicom else path)
     reader.SetFileName(str(path))
     try:
+        if not dicom:
+            check_data_files(path)
         reader.ReadImageInformation()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read as a volume ({_reason(error)}): export it again") from error
     if reader.GetNumberOfComponents() > 1:
@@ -59,13 +71,13 @@ def read_file_information(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def read_itk_header(path: Path) -> VolumeHeader:
-    """Header of a NRRD or MetaImage file.
+def read_itk_header(path: Path, dicom: bool = False) -> VolumeHeader:
+    """Header of a NRRD or MetaImage file, or of a DICOM file that holds a whole volume.
 
     Raises:
         InputError: unreadable, not one 3-D scalar volume, or an impossible geometry.
     """
-    reader = read_file_information(path)
+    reader = read_file_information(path, dicom)
     dimensions = list(reader.GetSize())
     while len(dimensions) > 3 and dimensions[-1] == 1:
         dimensions.pop()
@@ -89,10 +101,10 @@ def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
         InputError: a file ends early or is damaged.
     """
     if header.files:
-        reader = quiet(sitk.ImageSeriesReader())
+        reader = _reader(sitk.ImageSeriesReader(), None)
         reader.SetFileNames(header.files)
     else:
-        reader = quiet(sitk.ImageFileReader())
+        reader = _reader(sitk.ImageFileReader(), header.path)
         reader.SetFileName(str(header.path))
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
@@ -122,6 +134,13 @@ def write_itk(volume: Volume, path: Path, compress: bool) -> None:
         sitk.WriteImage(image, str(path), useCompression=compress)
     except RuntimeError as error:
         raise OSError(_reason(error)) from error
+
+
+def _reader(reader: _Reader, path: Path | None) -> _Reader:
+    """A reader for the one format that a name tells, or DICOM; left to itself, ITK tries all that it knows."""
+    name = path.name.lower() if path is not None else ""
+    reader.SetImageIO(next((io for extension, io in _IMAGE_IO.items() if name.endswith(extension)), "GDCMImageIO"))
+    return quiet(reader)
 
 
 def quiet(reader: _Reader) -> _Reader:

@@ -34,10 +34,15 @@ def read_header(path: str | Path, several: bool = False) -> VolumeHeader:
             return read_dicom_header(path)
         if not path.exists():
             raise InputError(f"{path} does not exist: check the path")
+        if not path.is_file():
+            # A pipe or a device would be waited for, or never end.
+            raise InputError(f"{path} is no file: give a volume's file or the folder of a DICOM series")
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions") from error
+        raise InputError(f"{path} cannot be opened ({error.strerror}): check its name and permissions") from error
+    except ValueError as error:  # a NUL in it
+        raise InputError(f"{str(path)!r} is no path ({error}): check its name") from error
     name = path.name.lower()
     if name.endswith(_NIFTI):
         return read_nifti_header(path, several)
