@@ -6,42 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
+from dicom_series import STEP, VOXELS, write_series
 from scdseg.errors import InputError
 from scdseg.volumes import read_header, read_volume
-
-VOXELS = np.random.default_rng(0).integers(0, 1000, (10, 12, 5)).astype(np.int16)
-STEP = np.array([0.0, 0.0, 2.5])
-
-
-def write_series(
-    folder: Path,
-    positions: list[np.ndarray],
-    uid: str = "1.2.826.0.1.3680043.2.1125.1",
-    prefix: str = "slice",
-) -> None:
-    """Slices (x, y) of VOXELS at LPS positions in mm, in files whose names do not follow the slice order."""
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    for number, position in enumerate(positions):
-        image = sitk.GetImageFromArray(VOXELS[:, :, number % VOXELS.shape[2]].T.copy())
-        image.SetSpacing((0.8, 0.9))
-        values = {
-            "0008|0060": "CT",
-            "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
-            "0010|0010": "Doe^Jane",
-            "0020|000d": f"{uid}.0",
-            "0020|000e": uid,
-            "0008|0018": f"{uid}.{number + 1}",
-            "0020|0032": "\\".join(f"{p:g}" for p in position),
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-            "0020|0013": str(number + 1),
-        }
-        for tag, value in values.items():
-            image.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{prefix}{(number * 7) % 11}.dcm"))
-        writer.Execute(image)
 
 
 def test_slices_are_sorted_by_position(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -47,7 +48,7 @@ def install_bundle(archive: str | Path, folder: str | Path | None = None) -> Bun
     try:
         with open_archive(path) as opened:
             return _Archive(path, opened).install(target_folder)
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ModelError(f"{archive}: cannot be read as a ZIP archive ({error}); get the model again") from error
 
 

@@ -71,14 +71,14 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
         raise InputError(f"{path}: there is no such recipe file; recipes that ship: {shipped}")
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as a YAML recipe ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe is a YAML mapping; see the shipped recipes in {RECIPES}")
     for key, text in (overrides or {}).items():
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (RecursionError, ValueError, yaml.YAMLError) as error:
             raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
         if key == "start" and value is None:
             value = ""  # --start "" takes back what the recipe says

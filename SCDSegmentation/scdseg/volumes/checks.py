@@ -15,6 +15,8 @@ from scdseg.volumes.volume import is_sheared, spacing_of
 _COARSE_SPACING_MM = 10.0
 _LARGEST_SPACING_MM = 25.0
 _SMALLEST_SPACING_MM = 0.001
+# Deflate's best is 1032.
+_BEST_COMPRESSION = 1100
 
 
 def check_shape(path: Path, shape: Sequence[int]) -> tuple[int, int, int]:
@@ -32,6 +34,25 @@ def check_shape(path: Path, shape: Sequence[int]) -> tuple[int, int, int]:
         raise InputError(f"{path} has a single slice ({text}): a 3-D volume is needed")
     x, y, z = shape
     return x, y, z
+
+
+def check_file_size(path: Path, voxel_bytes: int, file_bytes: int, compressed: bool = True) -> None:
+    """Check, before memory is taken, that a file is large enough for the voxels that its header tells of.
+
+    Args:
+        path: for the message.
+        voxel_bytes: that all voxels take.
+        file_bytes: size of the file, or of all files of a volume.
+        compressed: whether it may be; no compression in use makes more than a thousand bytes of one.
+
+    Raises:
+        InputError: the file cannot hold that many voxels.
+    """
+    if voxel_bytes > (_BEST_COMPRESSION if compressed else 1) * file_bytes:
+        raise InputError(
+            f"{path} is damaged or cut short: its header tells of {voxel_bytes} bytes of voxels, but the file has "
+            f"{file_bytes}: copy or export it again"
+        )
 
 
 def check_affine(path: Path, affine: np.ndarray) -> list[str]:

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from scdseg.errors import InputError
 from scdseg.volumes.checks import check_affine, check_shape
+from scdseg.volumes.dicom_lengths import check_lengths
 from scdseg.volumes.itk import ItkGeometry, quiet, read_file_information, read_itk_header
 from scdseg.volumes.volume import VolumeHeader
 
@@ -25,10 +26,13 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
     (SimpleITK's own reader loses it).
 
     Raises:
-        InputError: no series, several series, slices of several kinds, missing or doubled slices.
+        InputError: no series, several series, slices of several kinds, missing or doubled slices, a damaged file.
     """
     # The finder prints ITK's warnings for every file in the folder that is not DICOM.
     quiet(sitk.ImageSeriesReader())
+    for path in folder.iterdir():
+        if path.is_file():
+            check_lengths(path)
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if not series:
         raise InputError(

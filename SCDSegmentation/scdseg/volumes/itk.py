@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,8 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from scdseg.errors import InputError
-from scdseg.volumes.checks import check_affine, check_shape
-from scdseg.volumes.detached import check_data_files
+from scdseg.volumes.checks import check_affine, check_file_size, check_shape
+from scdseg.volumes.itk_headers import check_itk_header
 from scdseg.volumes.volume import Volume, VolumeHeader
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -57,9 +59,11 @@ def read_file_information(path: Path, dicom: bool = False) -> sitk.ImageFileRead
     reader = _reader(sitk.ImageFileReader(), None if dicom else path)
     reader.SetFileName(str(path))
     try:
-        if not dicom:
-            check_data_files(path)
+        size = path.stat().st_size if dicom else check_itk_header(path)
         reader.ReadImageInformation()
+        voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+        if size is not None:
+            check_file_size(path, voxels * _bytes_of(reader.GetPixelID()), size)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except RuntimeError as error:
@@ -143,6 +147,12 @@ def _reader(reader: _Reader, path: Path | None) -> _Reader:
     return quiet(reader)
 
 
+def _bytes_of(pixel_id: int) -> int:
+    """Bytes of a value, at least."""
+    name = sitk.GetPixelIDValueAsString(pixel_id)
+    return next((bits // 8 for bits in (64, 32, 16) if str(bits) in name), 1)
+
+
 def quiet(reader: _Reader) -> _Reader:
     """Keep ITK's warnings off stderr: what matters of them is checked here and reported in the user's terms."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -150,6 +160,6 @@ def quiet(reader: _Reader) -> _Reader:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The last line of SimpleITK's message that says something."""
+    """The last line of SimpleITK's message that says something, without what it quotes of the file's header."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("sitk::ERROR: ")
+    return re.sub('"[^"]*"?', '"…"', lines[-1].removeprefix("sitk::ERROR: "))[:300]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from scdseg.errors import InputError
-from scdseg.volumes.checks import check_affine, check_shape
+from scdseg.volumes.checks import check_affine, check_file_size, check_shape
 from scdseg.volumes.volume import Volume, VolumeHeader, is_sheared
 
 _UNREADABLE = (
@@ -20,6 +21,7 @@ _UNREADABLE = (
     HeaderDataError,
     OSError,
     EOFError,
+    OverflowError,  # an offset that is infinite
     zlib.error,
     ValueError,
 )
@@ -49,6 +51,8 @@ def read_nifti_header(path: Path, several: bool = False) -> VolumeHeader:
     values = dimensions.pop() if several and len(dimensions) == 4 else 1
     shape = check_shape(path, dimensions)
     header = image.header
+    voxel_bytes = math.prod(image.shape) * header.get_data_dtype().itemsize
+    check_file_size(path, voxel_bytes, path.stat().st_size, compressed=path.name.lower().endswith(".gz"))
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     if not sform and (zero := _zero_spacing(path, type(header))):
         raise InputError(f"{path} has a voxel spacing of {zero} mm: correct its header")

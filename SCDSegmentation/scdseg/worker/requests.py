@@ -185,7 +185,7 @@ def parse_request(line: bytes) -> Request:
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"a line is longer than {MAX_LINE_BYTES} bytes: send one JSON object a line")
     try:
-        document = json.loads(line, parse_constant=_no_constant)
+        document = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a line is not JSON ({error}): send one JSON object a line") from error
     if not isinstance(document, dict):
