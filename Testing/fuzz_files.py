@@ -4,9 +4,9 @@ python Testing/fuzz_files.py [TARGET …] [--cases N] [--first N] [--seed S] [--
 
 Targets: metadata, safetensors, torch, checkpoint and archive (models); nifti, nrrd, metaimage and dicom (volumes);
 requests (to the worker) and recipes. A case either is read or ends in one of the project's own errors. Anything else
-counts: another exception, a case of more than five seconds, the process's end, a message that cannot be shown, code that
-is run, a file that is changed outside the case's folder, and more than a gibibyte of memory. A case is the same whenever
-its number and the seed are. Linux only.
+counts: another exception, a case of more than five seconds, the process's end, a message that cannot be shown, code
+that is run, a file that is changed outside the case's folder, and more than a gibibyte of memory. A case is the same
+whenever its number and the seed are. Linux only.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
         # Mapped where the format allows it: the optimizer's state, twice the size of the weights, is never read.
         checkpoint = torch_files.load(file)
     except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(
             f"{path}: cannot be read safely as a checkpoint ({reason}). If it is complete and you trust where it "
             "comes from, load it with torch.load yourself and save {'state_dict': …} with its tensors only"

@@ -66,8 +66,8 @@ class Guard:
         """Whether a path, that may start from an open folder, leads out of the folder that may be written to."""
         self._armed = False
         try:
-            start = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else ""
-            real = os.path.realpath(os.path.join(start, os.fsdecode(path)))
+            start = Path(f"/proc/self/fd/{folder}").readlink() if folder >= 0 else Path()
+            real = os.path.realpath(start / os.fsdecode(path))
         finally:
             self._armed = True
         return real != self._folder and not real.startswith(self._folder + os.sep)

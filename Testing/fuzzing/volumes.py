@@ -32,6 +32,9 @@ _NRRD_VALUES = (
     *NAMES,
 )
 _META_VALUES = (
+    "slice%03d.raw 1 7 1",
+    "slice%d.raw 1 7 1",
+    "slice%999999999d 1 7 1",
     "0",
     "-1",
     "3 3",
@@ -136,7 +139,7 @@ class Volumes:
             del slices[rng.randrange(4)]
         elif kind == 1:
             slices.append(rng.choice((b"", b"DICM", rng.randbytes(300), slices[0], slices[0][:200])))
-        for number in range(rng.choice((0, 1, 1, 4)) if kind < 3 else 2):
+        for _ in range(rng.choice((0, 1, 1, 4)) if kind < 3 else 2):
             at = rng.randrange(len(slices))
             # The first 132 bytes say that it is DICOM; the voxels are the last 240.
             body = slices[at][132:-240] if len(slices[at]) > 400 else slices[at]

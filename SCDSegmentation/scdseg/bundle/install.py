@@ -59,6 +59,8 @@ class _Archive:
         self._path, self._archive = path, archive
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for member in archive.infolist():
+            if not member.filename:
+                self._refuse("it has a file without a name")
             name = PurePosixPath(member.filename)
             if name in self._members and not member.is_dir():
                 self._refuse(f"it has two files {member.filename!r:.100}")

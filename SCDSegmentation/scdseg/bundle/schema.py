@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from jsonschema.validators import extend
 
 from scdseg.errors import ModelError
 
@@ -168,10 +169,19 @@ METADATA_SCHEMA: dict[str, Any] = {
 }
 
 
+# JSON Schema takes 3.0 for an integer; a network does not.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
 @cache
-def _validator(kind: str) -> Draft202012Validator:
+def _validator(kind: str) -> Any:
     sections = {name: _SCD["properties"][name] for name in ("preprocessing", "inference")}
-    return Draft202012Validator({"metadata": METADATA_SCHEMA, "labels": LABELS_SCHEMA, **sections}[kind])
+    return _Validator({"metadata": METADATA_SCHEMA, "labels": LABELS_SCHEMA, **sections}[kind])
 
 
 def validate(document: Any, kind: str, path: Path) -> None:

@@ -128,7 +128,7 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
         # Mapped where the format allows it: the optimizer's state, twice the size of the weights, is never read.
         content = torch_files.load(file)
     except Exception as error:  # torch.load answers malformed files with many kinds of exceptions
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise InputError(
             f"{file}: cannot be read safely as weights to start from ({reason}). If it is complete and you trust where "
             "it comes from, load it with torch.load yourself and save its state dictionary alone"

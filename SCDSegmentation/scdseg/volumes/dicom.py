@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scdseg.errors import InputError
 from scdseg.volumes.checks import check_affine, check_shape
 from scdseg.volumes.dicom_lengths import check_lengths
-from scdseg.volumes.itk import ItkGeometry, quiet, read_file_information, read_itk_header
+from scdseg.volumes.itk import ItkGeometry, quiet, read_file_information, read_itk_header, reason_of
 from scdseg.volumes.volume import VolumeHeader
 
 _IMAGE_POSITION = "0020|0032"
@@ -33,7 +33,15 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
     for path in folder.iterdir():
         if path.is_file():
             check_lengths(path)
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    try:
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        files: tuple[str, ...] = ()
+        if len(series) == 1:
+            files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder} holds DICOM files that cannot be read ({reason_of(error)}): export the series again"
+        ) from error
     if not series:
         raise InputError(
             f"{folder} holds no DICOM series: give the folder that the DICOM files lie in, or a volume file"
@@ -42,7 +50,6 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
         raise InputError(
             f"{folder} holds {len(series)} DICOM series: put the files of one series in a folder of their own"
         )
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
     if len(files) == 1:
         single = read_itk_header(Path(files[0]), dicom=True)
         return VolumeHeader(folder, single.shape, single.affine, single.stored, tuple(files), single.warnings)

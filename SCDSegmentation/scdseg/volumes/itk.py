@@ -67,7 +67,7 @@ def read_file_information(path: Path, dicom: bool = False) -> sitk.ImageFileRead
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except RuntimeError as error:
-        raise InputError(f"{path} cannot be read as a volume ({_reason(error)}): export it again") from error
+        raise InputError(f"{path} cannot be read as a volume ({reason_of(error)}): export it again") from error
     if reader.GetNumberOfComponents() > 1:
         raise InputError(f"{path} holds colours or vectors: a volume with one value a voxel is needed")
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
@@ -115,7 +115,7 @@ def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"{header.path} is damaged or cut short ({_reason(error)}): copy or export it again"
+            f"{header.path} is damaged or cut short ({reason_of(error)}): copy or export it again"
         ) from error
     # ITK's arrays run (Z, Y, X).
     return sitk.GetArrayFromImage(image).T.reshape(header.shape)
@@ -137,7 +137,7 @@ def write_itk(volume: Volume, path: Path, compress: bool) -> None:
     try:
         sitk.WriteImage(image, str(path), useCompression=compress)
     except RuntimeError as error:
-        raise OSError(_reason(error)) from error
+        raise OSError(reason_of(error)) from error
 
 
 def _reader(reader: _Reader, path: Path | None) -> _Reader:
@@ -159,7 +159,7 @@ def quiet(reader: _Reader) -> _Reader:
     return reader
 
 
-def _reason(error: RuntimeError) -> str:
+def reason_of(error: RuntimeError) -> str:
     """The last line of SimpleITK's message that says something, without what it quotes of the file's header."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return re.sub('"[^"]*"?', '"…"', lines[-1].removeprefix("sitk::ERROR: "))[:300]

@@ -12,6 +12,8 @@ _MAX_HEADER_BYTES = 1 << 20
 # Anywhere at the beginning of the file, also behind what looks like the header's end: in doubt, a name counts.
 _NRRD_FIELD = re.compile(rb"(?:^|[\r\n])data ?file:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _META_FIELD = re.compile(rb"(?:^|[\r\n])[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)")
+# A row of files, such as "name%03d.raw 1 20 1".
+_PATTERN = re.compile(rb"[^%]*%(0?[1-9])?d[^%]*?( +[0-9]{1,6}){2,4}")
 # Fields of as many numbers as there are dimensions, to the power given.
 _META_VECTORS = {
     **dict.fromkeys(("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation"), 1),
@@ -54,6 +56,11 @@ def check_itk_header(path: Path) -> int | None:
                 f"{path} takes its voxels from {text!r:.200}, outside its own folder: put that file beside it and "
                 "correct the header, or export the volume as one file"
             )
+        if b"%" in name:
+            # ITK hands the pattern to C's printf as it is.
+            if not _PATTERN.fullmatch(name):
+                raise InputError(f"{path} takes its voxels from {text!r:.200}, which names no files: export it again")
+            continue
         target = path.parent / text
         if target.exists() and not target.is_file():
             raise InputError(f"{path} takes its voxels from {text!r:.200}, which is no file: export the volume again")
@@ -107,6 +114,5 @@ def _names(content: bytes, nrrd: bool) -> list[bytes]:
         if value.upper().startswith(b"LIST"):
             names += [line.strip() for line in content[found.end() :].splitlines() if line.strip()]
         elif value.upper() != b"LOCAL":
-            # A row of files is written as "name%03d.raw 1 20 1".
-            names.append(value.split(b" ")[0] if b"%" in value else value)
+            names.append(value)
     return names

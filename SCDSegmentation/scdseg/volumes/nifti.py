@@ -110,7 +110,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
 def _load(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, MemoryError) as error:  # an extension of absurd length
         raise InputError(
             f"{path} is not a readable NIfTI file ({_first_line(error)}): export the volume again"
         ) from error
