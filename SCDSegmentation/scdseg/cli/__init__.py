@@ -19,6 +19,8 @@ _COMMANDS = (
     "segment_all",
     "sweep",
     "models",
+    "install_model",
+    "diagnose",
     "import_checkpoint",
     "pretrain",
     "train",
