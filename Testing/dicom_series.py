@@ -18,6 +18,7 @@ def write_series(
     uid: str = "1.2.826.0.1.3680043.2.1125.1",
     prefix: str = "slice",
     tags: Mapping[str, str] = {},
+    compressed: bool = False,
 ) -> None:
     """Slices (x, y) of VOXELS at LPS positions in mm, in files whose names do not follow the slice order.
 
@@ -26,10 +27,13 @@ def write_series(
         positions: of the slices.
         uid: of the series.
         prefix: of the files' names.
+        compressed: whether the voxels are JPEG 2000, without loss.
         tags: further ones, such as ``{"0010|0010": "Doe^Jane"}``.
     """
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
+    writer.SetUseCompression(compressed)
+    writer.SetCompressor("JPEG2000" if compressed else "")
     for number, position in enumerate(positions):
         image = sitk.GetImageFromArray(VOXELS[:, :, number % VOXELS.shape[2]].T.copy())
         image.SetSpacing((0.8, 0.9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,10 +83,11 @@ def test_a_volume_that_does_not_fit_is_refused_by_its_header(
 ) -> None:
     path = tmp_path / "large.nii"
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8), np.uint8), np.eye(4)), path)
-    # The header promises far more than the file holds: it must be judged before the voxels are asked for.
+    # A terabyte of nothing: it must be judged before the voxels are asked for.
     header = nib.load(path).header
-    header.set_data_shape((30000, 30000, 30000))
-    path.write_bytes(header.binaryblock + bytes(100))
+    header.set_data_shape((10000, 10000, 10000))
+    path.write_bytes(header.binaryblock + bytes(4))
+    os.truncate(path, 352 + 10**12)
     with pytest.raises(ResourceError, match=r"large\.nii at the model's spacing needs about"):
         segment(path, tiny_bundle.path)
 
@@ -127,3 +129,43 @@ def test_running_out_of_memory_is_one_sentence() -> None:
         torch.empty(2**62, dtype=torch.uint8)
     with pytest.raises(RuntimeError, match="size"), machine_errors(torch.device("cpu")):
         torch.zeros(2) + torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("device", "text"),
+    [("cuda", "CUDA error: unspecified launch failure"), ("cuda", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")],
+)
+def test_a_gpu_that_fails_is_one_sentence(device: str, text: str) -> None:
+    message = f"device {device} failed while computing .*choose device 'cpu'"
+    with pytest.raises(DeviceError, match=message), machine_errors(torch.device(device)):
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match="CUDA"), machine_errors(torch.device("cpu")):
+        raise RuntimeError("a word about CUDA in an error of the CPU")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_another_device_gives_way_to_the_cpu_only_if_that_is_allowed(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+) -> None:
+    path = tmp_path / "image.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(0).random((20, 20, 20), np.float32), np.diag([2, 2, 2, 1.0])), path)
+    expected = segment(path, tiny_bundle.path, device="cpu", precision="fp32")
+    put = torch.nn.Module.to
+
+    def put_on(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+        if device.type == "cuda":
+            raise RuntimeError("CUDA error: the launch timed out and was terminated")
+        return put(module, device)
+
+    # A GPU that is there by its name alone.
+    monkeypatch.setattr(torch.nn.Module, "to", put_on)
+    monkeypatch.setattr("scdseg.inference.device.available_devices", lambda: ["cuda:0", "cpu"])
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: False)
+    if not allowed:
+        with pytest.raises(DeviceError, match="device cuda:0 failed"):
+            segment(path, tiny_bundle.path, precision="fp32")
+        return
+    result = segment(path, tiny_bundle.path, precision="fp32", cpu_fallback=True)
+    assert np.array_equal(result.labels.array, expected.labels.array)
+    assert result.report["device"]["type"] == "cpu"
+    assert "the CPU was used, as allowed, because cuda:0 failed" in result.report["warnings"][-1]

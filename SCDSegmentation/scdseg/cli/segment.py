@@ -38,6 +38,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
     add_run_options(parser)
+    parser.add_argument(
+        "--cpu-fallback", action="store_true", help="begin again on the CPU if another device fails or has no memory"
+    )
     parser.add_argument("--json", action="store_true", help="print the report instead of a summary")
     parser.set_defaults(run=run, only_segments=True)
 
@@ -81,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
             overlap=args.overlap,
             precision=args.precision,
             progress=progress,
+            cpu_fallback=args.cpu_fallback,
         )
     result.save(**wanted)
     for warning in result.report["warnings"]:

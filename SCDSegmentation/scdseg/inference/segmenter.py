@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from scdseg.bundle import Bundle, find_bundle
-from scdseg.errors import Cancelled
+from scdseg.errors import Cancelled, DeviceError, ResourceError
 from scdseg.inference.arguments import check_keep_ratio, check_overlap, keep_ratio_warnings
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.inference.images import network_shape, read_headers, size_warnings
@@ -282,6 +282,7 @@ def segment(
     precision: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    cpu_fallback: bool = False,
 ) -> Result:
     """Segment an image, or the channels of one, with a model.
 
@@ -294,6 +295,8 @@ def segment(
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
         progress: called with step, done, total and seconds left (None while unknown).
         cancelled: polled between windows.
+        cpu_fallback: whether to begin again on the CPU, with a warning in the report, when another device fails or has
+            too little memory.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
@@ -307,11 +310,25 @@ def segment(
         check_keep_ratio(keep_ratio, bundle)
     if overlap is not None:
         check_overlap(overlap)
-    resolve_precision(precision, resolve_device(device))
+    chosen = resolve_device(device)
+    resolve_precision(precision, chosen)
     read_headers(images, bundle)
-    segmenter = Segmenter(bundle, device, precision)
-    prepared = segmenter.prepare(images, progress, cancelled)
-    return segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
+
+    def run_on(name: str) -> Result:
+        segmenter = Segmenter(bundle, name, precision)
+        prepared = segmenter.prepare(images, progress, cancelled)
+        return segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
+
+    try:
+        return run_on(str(chosen))
+    except (DeviceError, ResourceError) as error:
+        if not cpu_fallback or chosen.type == "cpu":
+            raise
+        failure = str(error)
+    # Only here the error, and what it holds of the device's memory, is gone.
+    result = run_on("cpu")
+    result.report["warnings"].append(f"the CPU was used, as allowed, because {chosen} failed: {failure}")
+    return result
 
 
 def _tell(

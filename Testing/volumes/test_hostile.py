@@ -1,0 +1,239 @@
+"""Volumes that were made to harm are refused before anything is taken, waited for or run."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from dicom_series import STEP, VOXELS, write_series
+from scdseg.errors import InputError
+from scdseg.volumes import read_header, read_volume
+
+RAW = np.arange(60, dtype=np.int16).tobytes()
+NRRD = "NRRD0004\ntype: int16\ndimension: 3\nsizes: 3 4 5\nencoding: raw\nendian: little\n"
+META = "ObjectType = Image\nNDims = 3\nDimSize = 3 4 5\nElementSpacing = 1 1 1\nElementType = MET_SHORT\n"
+
+
+def write(folder: Path, name: str, header: str, voxels: bytes = b"") -> Path:
+    path = folder / name
+    path.write_bytes(header.encode("utf-8", "surrogateescape") + voxels)
+    return path
+
+
+@pytest.mark.parametrize("data", ["voxels.raw", "./voxels.raw", "below/voxels.raw"])
+def test_voxels_beside_the_header_are_read(tmp_path: Path, data: str) -> None:
+    target = tmp_path / data
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(RAW)
+    for path in (
+        write(tmp_path, "a.nhdr", f"{NRRD}data file: {data}\n"),
+        write(tmp_path, "a.mhd", f"{META}ElementDataFile = {data}\n"),
+    ):
+        assert read_volume(path).array.ravel(order="F").tolist() == list(range(60))
+
+
+def test_a_row_of_files_is_read(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"slice{number + 1:03d}.raw").write_bytes(RAW[24 * number : 24 * (number + 1)])
+    path = write(tmp_path, "a.mhd", f"{META}ElementDataFile = slice%03d.raw 1 5 1\n")
+    assert read_volume(path).array.ravel(order="F").tolist() == list(range(60))
+    names = "\n".join(f"slice{number + 1:03d}.raw" for number in range(5))
+    path = write(tmp_path, "b.mhd", f"{META}ElementDataFile = LIST\n{names}\n")
+    assert read_volume(path).array.ravel(order="F").tolist() == list(range(60))
+
+
+ELSEWHERE = (
+    "/dev/zero",
+    "/etc/passwd",
+    "../secret.raw",
+    "below/../../secret.raw",
+    "C:\\secret.raw",
+    "\\\\server\\x\\y",
+)
+
+
+@pytest.mark.parametrize("data", ELSEWHERE)
+def test_voxels_elsewhere_are_refused_without_being_opened(tmp_path: Path, data: str) -> None:
+    (tmp_path / "secret.raw").write_bytes(RAW)
+    folder = tmp_path / "from somebody else"
+    folder.mkdir()
+    began = time.perf_counter()
+    for path in (
+        write(folder, "a.nhdr", f"{NRRD}data file: {data}\n"),
+        write(folder, "b.nhdr", f"{NRRD}DATAFILE: {data}\n"),
+        write(folder, "c.nhdr", f"{NRRD}data file: LIST\n{data}\n"),
+        write(folder, "a.mhd", f"{META}ElementDataFile = {data}\n"),
+        write(folder, "b.mhd", f"{META}Comment = \rElementDataFile = LOCAL\nElementDataFile:{data}\n"),
+        write(folder, "c.mhd", f"{META}ElementDataFile = LIST\n{data}\n"),
+    ):
+        with pytest.raises(InputError, match="outside its own folder"):
+            read_header(path)
+    assert time.perf_counter() - began < 1
+
+
+PATTERNS = ("%s%n%d", "%n 1 5 1", "a%999999999d.raw 1 5 1", "a%d%s 1 5 1", "a%03d.raw 1 99999999999 1", "a%*d 1 5 1")
+
+
+@pytest.mark.parametrize("data", PATTERNS)
+def test_patterns_of_file_names_never_reach_printf(tmp_path: Path, data: str) -> None:
+    """ITK's reader of MetaImages ends the process at the first of these."""
+    for path in (
+        write(tmp_path, "a.mhd", f"{META}ElementDataFile = {data}\n"),
+        write(tmp_path, "a.nhdr", f"{NRRD}data file: {data}\n"),
+    ):
+        with pytest.raises(InputError, match="which names no files"):
+            read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("NDims", "-1", "NDims is not one whole number"),
+        ("NDims", "99999999 99999999", "NDims is not one whole number"),
+        ("NDims", "3\nNDims = 30", "NDims is not one whole number"),
+        ("DimSize", "3 4", "DimSize is not a size for each"),
+        ("DimSize", "3 4 -5", "DimSize is not a size for each"),
+        ("DimSize", "3 4 99999999999", "DimSize is not a size for each"),
+        ("ElementSpacing", "1 1 nan", "ElementSpacing is not numbers"),
+        ("ElementSpacing", "1", "ElementSpacing is not numbers"),
+    ],
+)
+def test_dimensions_that_end_itks_process_are_refused(tmp_path: Path, field: str, value: str, message: str) -> None:
+    lines = [f"{field} = {value}" if line.startswith(f"{field} ") else line for line in META.splitlines()]
+    path = write(tmp_path, "a.mha", "\n".join([*lines, "ElementDataFile = LOCAL", ""]), RAW)
+    with pytest.raises(InputError, match=message):
+        read_header(path)
+
+
+def test_a_file_is_read_as_what_its_name_says(tmp_path: Path) -> None:
+    """ITK left to itself tries all formats that it knows."""
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / "a.nii"))
+    (tmp_path / "a.nii").rename(tmp_path / "a.nrrd")
+    with pytest.raises(InputError, match="cannot be read as a volume"):
+        read_header(tmp_path / "a.nrrd")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
+@pytest.mark.parametrize("name", ["pipe.nii", "pipe.nrrd", "pipe.mha"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is no file"):
+        read_header(tmp_path / name)
+    (tmp_path / f"zero.{name.rpartition('.')[2]}").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="is no file"):
+        read_header(tmp_path / f"zero.{name.rpartition('.')[2]}")
+
+
+def test_a_header_that_tells_of_more_voxels_than_a_file_can_hold_is_refused(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(VOXELS, np.eye(4)), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<3h", content, 42, 3000, 3000, 3000)
+    (tmp_path / "a.nii").write_bytes(content)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
+    write(tmp_path, "a.nrrd", NRRD.replace("3 4 5", "3000 3000 3000") + "\n", RAW)
+    write(tmp_path, "a.mha", META.replace("3 4 5", "3000 3000 3000") + "ElementDataFile = LOCAL\n", RAW)
+    for name in ("a.nii", "a.nii.gz", "a.nrrd", "a.mha"):
+        with pytest.raises(InputError, match="its header tells of 54000000000 bytes of voxels, but the file has"):
+            read_header(tmp_path / name)
+
+
+def test_a_volume_of_one_value_but_a_few_compresses_and_is_read(tmp_path: Path) -> None:
+    voxels = np.zeros((200, 200, 200), np.int16)
+    voxels[100, 100, 100] = 1
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii")
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes(), 9))
+    assert (tmp_path / "a.nii.gz").stat().st_size < voxels.nbytes / 500
+    assert read_volume(tmp_path / "a.nii.gz").array.sum() == 1
+
+
+def element(explicit: bool, tag: tuple[int, int], kind: bytes, length: int, value: bytes = b"") -> bytes:
+    """An element whose length need not be its value's."""
+    head = struct.pack("<2H2sHL", *tag, kind, 0, length) if explicit else struct.pack("<2HL", *tag, length)
+    return head + value
+
+
+def item(length: int, value: bytes) -> bytes:
+    return struct.pack("<2HL", 0xFFFE, 0xE000, length) + value
+
+
+def insert(path: Path, elements: bytes) -> None:
+    """Put elements before the slice's position."""
+    content = path.read_bytes()
+    at = content.index(struct.pack("<2H", 0x0020, 0x0032), 132)
+    path.write_bytes(content[:at] + elements + content[at:])
+
+
+# The writer's files are compressed with types written, and uncompressed without.
+TYPED = pytest.mark.parametrize("explicit", [False, True], ids=["implicit", "explicit"])
+UNDEFINED = 2**32 - 1
+
+
+@TYPED
+@pytest.mark.parametrize("length", [2**32 - 2, 2**30])
+def test_a_dicom_element_longer_than_its_file_is_refused(tmp_path: Path, explicit: bool, length: int) -> None:
+    """GDCM takes that much memory before it notices."""
+    write_series(tmp_path, [i * STEP for i in range(5)], compressed=explicit)
+    insert(next(tmp_path.iterdir()), element(explicit, (0x0019, 0x1001), b"OB", length))
+    with pytest.raises(InputError, match=rf"an element \(0019,1001\) tells of {length} bytes"):
+        read_header(tmp_path)
+
+
+@TYPED
+def test_a_long_element_within_sequences_is_found(tmp_path: Path, explicit: bool) -> None:
+    write_series(tmp_path, [i * STEP for i in range(5)], compressed=explicit)
+    hidden = element(explicit, (0x0019, 0x1001), b"UT", 2**31)
+    inner = item(len(hidden), hidden)
+    insert(next(tmp_path.iterdir()), element(explicit, (0x0018, 0x9999), b"SQ", len(inner), inner))
+    with pytest.raises(InputError, match=r"an element \(0019,1001\) tells of"):
+        read_header(tmp_path)
+
+
+@TYPED
+def test_private_tags_and_sequences_are_no_harm(tmp_path: Path, explicit: bool) -> None:
+    write_series(tmp_path, [i * STEP for i in range(5)], compressed=explicit)
+    inner = element(explicit, (0x0019, 0x1001), b"UN", 4, b"1234")
+    ends = [struct.pack("<2HL", 0xFFFE, end, 0) for end in (0xE00D, 0xE0DD)]
+    closed = element(explicit, (0x0018, 0x9998), b"SQ", len(inner) + 8, item(len(inner), inner))
+    open_ = element(explicit, (0x0018, 0x9999), b"SQ", UNDEFINED, item(UNDEFINED, inner + ends[0]) + ends[1])
+    for path in tmp_path.iterdir():
+        insert(path, closed + open_ + inner)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, VOXELS)
+
+
+def test_compressed_slices_are_read(tmp_path: Path) -> None:
+    """Encapsulated pixel data: fragments of lengths of their own behind a length that is not told."""
+    write_series(tmp_path, [i * STEP for i in range(5)], compressed=True)
+    assert b"1.2.840.10008.1.2.4" in next(tmp_path.iterdir()).read_bytes()
+    np.testing.assert_array_equal(read_volume(tmp_path).array, VOXELS)
+
+
+def test_deflated_dicom_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, [i * STEP for i in range(5)])
+    path = next(tmp_path.iterdir())
+    plain, deflated = b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1.99"
+    content = path.read_bytes().replace(b"UI\x12\0" + plain, b"UI\x16\0" + deflated)
+    assert deflated in content
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is deflated DICOM"):
+        read_header(tmp_path)
+
+
+def test_a_position_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, [i * STEP for i in range(5)], tags={"0020|0032": "left\\right\\top"})
+    with pytest.raises(InputError, match=r"whose position is not three numbers|cannot be read|several slices"):
+        read_header(tmp_path)
+
+
+def test_a_message_quotes_nothing_of_a_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.nrrd", "NRRD0004\nDOE^JANE: born 1970\n\n", RAW)
+    with pytest.raises(InputError) as caught:
+        read_header(path)
+    assert "JANE" not in str(caught.value)
