@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from scdseg.torch_files import MAX_PICKLE_BYTES, fits_its_storage, load
+from scdseg.torch_files import MAX_PICKLE_BYTES, fits_its_storage, has_names, load
 
 
 class Call:
@@ -106,6 +106,11 @@ def test_a_pickle_of_absurd_size_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises((ValueError, pickle.UnpicklingError)):
         load(archive(tmp_path / "damaged.pt", content))
+
+
+def test_keys_of_anything_but_text_are_noticed() -> None:
+    assert has_names({"a": 1, "b": 2})
+    assert not has_names({torch.zeros(3): 1})
 
 
 def test_a_shape_without_numbers_behind_it_is_noticed() -> None:

@@ -19,7 +19,7 @@ from scdseg import torch_files
 from scdseg.bundle.weights import few, mismatches
 from scdseg.errors import ModelError
 from scdseg.networks import SCDUNETR
-from scdseg.torch_files import fits_its_storage
+from scdseg.torch_files import fits_its_storage, has_names
 
 # Our parameter names → the authors', applied in this order.
 _RENAMES = tuple(
@@ -76,12 +76,12 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
             "comes from, load it with torch.load yourself and save {'state_dict': …} with its tensors only"
         ) from error
     state = checkpoint.get("state_dict") if isinstance(checkpoint, Mapping) else None
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not has_names(state):
         raise ModelError(f"{path}: holds no 'state_dict'; give the authors' checkpoint (.pth.tar)")
-    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor) or not fits_its_storage(value)]
+    others = [key for key, value in state.items() if not isinstance(value, Tensor) or not fits_its_storage(value)]
     if others:
         raise ModelError(f"{path}: these entries of its state_dict are no plain tensors: {few(others)}; save it anew")
-    return {str(key): value for key, value in state.items()}
+    return dict(state)
 
 
 def from_official(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
@@ -71,6 +72,11 @@ def inspect(path: Path) -> None:
             raise ValueError(f"its data.pkl is larger than {MAX_PICKLE_BYTES} bytes")
         with archive.open(pickles[0]) as file:
             _Reading().follow(file)
+
+
+def has_names(mapping: Mapping[Any, Any]) -> bool:
+    """Whether all keys are text; others can be anything that a pickle makes."""
+    return all(isinstance(key, str) for key in mapping)
 
 
 def fits_its_storage(tensor: torch.Tensor) -> bool:

@@ -113,6 +113,13 @@ def test_dimensions_that_end_itks_process_are_refused(tmp_path: Path, field: str
         read_header(path)
 
 
+def test_a_word_that_is_too_long_for_itks_reader_is_refused(tmp_path: Path) -> None:
+    """It ends the process."""
+    header = NRRD + f"# {'c' * 5000}\ncontent: a {'b' * 150}\nkinds: do{'a' * 5000} domain domain\n\n"
+    with pytest.raises(InputError, match="whose field 'kinds' is too long"):
+        read_header(write(tmp_path, "a.nrrd", header, RAW))
+
+
 def test_a_file_is_read_as_what_its_name_says(tmp_path: Path) -> None:
     """ITK left to itself tries all formats that it knows."""
     sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(tmp_path / "a.nii"))

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from scdseg import torch_files
 from scdseg.errors import ModelError
 from scdseg.networks import SCDUNETR
-from scdseg.torch_files import fits_its_storage
+from scdseg.torch_files import fits_its_storage, has_names
 
 if TYPE_CHECKING:
     from scdseg.bundle.bundle import Bundle
@@ -104,10 +104,11 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
             f"{path}: not a plain state dictionary that can be read safely ({_first_line(error)}); get the model "
             "again or save it as safetensors"
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    tensors = isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values())
+    if not tensors or not has_names(state):
         raise ModelError(f"{path}: holds something else than a state dictionary; save the network's state_dict()")
     return {
-        str(name): _Stored(tuple(value.shape), value.dtype if fits_its_storage(value) else None, value, str(name))
+        name: _Stored(tuple(value.shape), value.dtype if fits_its_storage(value) else None, value, name)
         for name, value in state.items()
     }
 

@@ -134,9 +134,9 @@ def _read_torch(file: Path) -> dict[str, Tensor]:
             "it comes from, load it with torch.load yourself and save its state dictionary alone"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
+    if not isinstance(state, Mapping) or not torch_files.has_names(state):
         raise InputError(f"{file}: holds no state dictionary; give {_KINDS}")
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _without_wrapper(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ _NRRD_FIELD = re.compile(rb"(?:^|[\r\n])data ?file:[ \t]*([^\r\n]*)", re.IGNOREC
 _META_FIELD = re.compile(rb"(?:^|[\r\n])[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)")
 # A row of files, such as "name%03d.raw 1 20 1".
 _PATTERN = re.compile(rb"[^%]*%(0?[1-9])?d[^%]*?( +[0-9]{1,6}){2,4}")
+# Paths may be longer, but no kind, unit or number is.
+_LONGEST_WORD = 200
 # Fields of as many numbers as there are dimensions, to the power given.
 _META_VECTORS = {
     **dict.fromkeys(("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation"), 1),
@@ -23,7 +25,7 @@ _META_VECTORS = {
 
 def check_itk_header(path: Path) -> int | None:
     """Check that a NRRD or MetaImage header takes its voxels from itself or from files of its own folder, and that the
-    fields of a MetaImage hold what they must.
+    fields hold what they may.
 
     Whatever path stands in a header is opened by ITK, so a header from somebody else could read any file of the user's,
     or a device that never ends. And ITK's reader of MetaImages ends the process where dimensions make no sense.
@@ -44,8 +46,7 @@ def check_itk_header(path: Path) -> int | None:
     ended = b"\n\n" in content or b"\n\r\n" in content if nrrd else _META_FIELD.search(content)
     if not ended and len(content) == _MAX_HEADER_BYTES:
         raise InputError(f"{path} has a header of more than {_MAX_HEADER_BYTES} bytes: export the volume again")
-    if not nrrd:
-        _check_meta_fields(path, content)
+    (_check_nrrd_fields if nrrd else _check_meta_fields)(path, content)
     size = path.stat().st_size
     names = _names(content, nrrd)
     for name in names:
@@ -66,6 +67,21 @@ def check_itk_header(path: Path) -> int | None:
             raise InputError(f"{path} takes its voxels from {text!r:.200}, which is no file: export the volume again")
         size += target.stat().st_size if target.exists() else 0
     return None if any(b"%" in name for name in names) else size
+
+
+def _check_nrrd_fields(path: Path, content: bytes) -> None:
+    """Check that no word of a NRRD header's fields is longer than ITK's reader has room for.
+
+    Raises:
+        InputError: naming the field.
+    """
+    for line in content.splitlines():
+        if not line:
+            return
+        field, separator, text = line.partition(b": ")
+        if separator and any(len(word) > _LONGEST_WORD for word in text.split()) and not line.startswith(b"#"):
+            name = field[:40].decode("ascii", "replace")
+            raise InputError(f"{path} has a header whose field {name!r} is too long: export the volume again")
 
 
 def _check_meta_fields(path: Path, content: bytes) -> None:
