@@ -1,6 +1,6 @@
 """Strike faults by number at the module in the embedded host and its real worker, and tell what survived.
 
-python Testing/fault_campaign.py [--only N …] [--seed S] [-o FILE.json] [--markdown FILE.md]
+python Testing/fault_campaign.py [--only N … | --each] [--seed S] [-o FILE.json] [--markdown FILE.md]
 
 A fault is survived when the application goes on, the user is told what happened and what to do, the scene holds either
 what it held before or the complete new result, no process and no temporary file is left, and the next Apply gives what
@@ -32,7 +32,7 @@ _MARK = "SCDSEG_CAMPAIGN"
 _COLUMNS = {"lost": ("lost", "between"), "orphans": ("orphan",), "leftovers": ("leftover",), "crashes": ("crash",)}
 
 
-def strike(seed: int, folder: Path, disk: Path | None, only: list[int]) -> tuple[list[dict[str, Any]], int]:
+def strike(seed: int, folder: Path, disk: Path | None, only: list[str]) -> tuple[list[dict[str, Any]], int]:
     """Strike all faults, or those of some numbers.
 
     Returns:
@@ -57,7 +57,7 @@ def strike(seed: int, folder: Path, disk: Path | None, only: list[int]) -> tuple
     total, first = 0, 0
     while True:
         command = [sys.executable, "-m", "faults.bench", str(first), str(seed), str(folder), str(files)]
-        command += ["" if disk is None else str(disk), *map(str, only)]
+        command += ["" if disk is None else str(disk), *only]
         last: dict[str, Any] = {}
         ended = False
         for told in _lines(command, environment, folder):
@@ -163,7 +163,8 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> int:
     """Strike, print the table, and return 1 if a fault was not survived."""
     parser = argparse.ArgumentParser(description="Strike faults, and tell what survived.")
-    parser.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="numbers of faults")
+    parser.add_argument("--only", nargs="+", default=[], metavar="N", help="numbers of faults")
+    parser.add_argument("--each", action="store_true", help="the first fault of each family")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="other moments and files by another seed")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="write what came of every fault")
     parser.add_argument("--markdown", type=Path, metavar="FILE.md", help="write the table")
@@ -172,7 +173,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with small_disk(folder) as disk:
-            results, total = strike(args.seed, folder, disk, args.only)
+            results, total = strike(args.seed, folder, disk, ["each"] if args.each else args.only)
     text = table(results)
     seconds = time.monotonic() - began
     failed = [result for result in results if result["violation"]]

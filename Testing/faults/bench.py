@@ -1,4 +1,4 @@
-"""Strike faults in one application: python -m faults.bench FIRST SEED FOLDER FILES DISK [NUMBER …].
+"""Strike faults in one application: python -m faults.bench FIRST SEED FOLDER FILES DISK [each|NUMBER …].
 
 Tells each fault by its number before it is struck and what came of it behind, one JSON object a line.
 """
@@ -37,15 +37,15 @@ def main() -> None:
     """Strike the faults from a number on, or those of some numbers."""
     first, seed, folder, files = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
     disk = Path(sys.argv[5]) if sys.argv[5] else None
-    chosen = {int(number) for number in sys.argv[6:]}
     from embedded_slicer.gui import pythonqt
     from faults.world import World
 
     world = World(Path(tempfile.mkdtemp(dir=folder)), files / "models")
     faults = list(catalogue(seed, files, disk))
-    for number, fault in enumerate(faults):
-        if number < first or (chosen and number not in chosen):
+    for number in _chosen(faults, sys.argv[6:]):
+        if number < first:
             continue
+        fault = faults[number]
         _tell(number=number, family=fault.family, name=fault.name, total=len(faults))
         began = time.perf_counter()
         failures = len(pythonqt.failures)
@@ -67,6 +67,14 @@ def main() -> None:
             return
     world.close()
     _tell(end=True)
+
+
+def _chosen(faults: list[Fault], words: list[str]) -> list[int]:
+    """Numbers of the faults to strike: those given, the first of each family, or all."""
+    if words == ["each"]:
+        families = [fault.family for fault in faults]
+        return sorted(families.index(family) for family in set(families))
+    return [int(word) for word in words] or list(range(len(faults)))
 
 
 def _tell(**fields: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 
 from scdseg import __version__
 from scdseg.allocator import keep_freed_memory
@@ -33,6 +34,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody may read it any more
+        sys.stderr.flush()
     # The interpreter's own end would wait for the thread that reads stdin.
     os._exit(code)

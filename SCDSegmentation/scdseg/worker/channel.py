@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 Send = Callable[..., None]
@@ -24,6 +25,12 @@ def take_stdout() -> BinaryIO:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return events
+
+
+def note(text: str) -> None:
+    """Print a line to stderr, if anybody still reads that: a parent that has died does not."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class Channel:
@@ -49,4 +56,4 @@ class Channel:
                 self._stream.write(line)
                 self._stream.flush()
             except OSError as error:
-                print(f"event {event!r} could not be sent: {error}", file=sys.stderr)
+                note(f"event {event!r} could not be sent: {error}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from scdseg.allocator import give_back_freed_memory
 from scdseg.errors import ScdsegError
-from scdseg.worker.channel import Channel
+from scdseg.worker.channel import Channel, note
 from scdseg.worker.interrupts import Interrupts
 from scdseg.worker.jobs import Busy, Job, Jobs
 from scdseg.worker.lifetime import Parent, watch_sigterm
@@ -59,7 +59,7 @@ class Service:
 
             engine = self._engine = Engine()
         except Exception as error:  # a broken installation fails in many ways
-            traceback.print_exc()
+            note(traceback.format_exc())
             message = f"the engine cannot be loaded ({type(error).__name__}: {error}): install its packages again"
             self._channel.send("error", id=None, code="internal", message=message)
             self._jobs.fail_all("internal", message)
@@ -94,7 +94,7 @@ class Service:
         except MemoryError:
             code, message = "resource", "memory ran out: close other programs, crop the volume, or use a larger machine"
         except Exception as error:  # whatever it is, the next request shall be served
-            traceback.print_exc()
+            note(traceback.format_exc())
             code, message = "internal", f"{type(error).__name__}: {error} (an error of the program: see its log)"
         # Only now the error's traceback is gone, and with it the last hold on what the run had in memory.
         engine.clean_up()
