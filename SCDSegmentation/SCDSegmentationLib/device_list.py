@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from SCDSegmentationLib.plain_text import plain
 from SCDSegmentationLib.signal import Signal
 
 
@@ -36,7 +37,7 @@ class DeviceList:
                 free = device.get("free_bytes")
                 memory = f", {free / 1e9:.1f} GB free" if free is not None else ""
                 self._comboBox.addItem(f"{device['title']} ({device['name']}{memory})", device["name"])
-        self._comboBox.setToolTip("\n".join(self._problems(devices)) or "What the network runs on.")
+        self._comboBox.setToolTip(plain("\n".join(self._problems(devices))) or "What the network runs on.")
         self._comboBox.blockSignals(wasBlocked)
         self.select(self._name)
 

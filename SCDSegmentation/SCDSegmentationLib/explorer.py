@@ -12,6 +12,7 @@ import slicer
 from SCDSegmentationLib import suggestions
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
+from SCDSegmentationLib.plain_text import plain
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.signal import Signal
@@ -136,7 +137,7 @@ class KeepRatioExplorer:
         missing = self._missing()
         ui.compareButton.setEnabled(not run.cancelling if sweeping else run is None and missing is None)
         ready = "Segment the volume at each of these keep ratios, and compare the labels."
-        ui.compareButton.setToolTip(run.CANCEL_HINT if sweeping else missing or ready)
+        ui.compareButton.setToolTip(run.CANCEL_HINT if sweeping else plain(missing or ready))
         selected = self.selectedKeepRatio
         ui.useButton.setEnabled(selected is not None)
         ui.plotButton.setEnabled(table is not None and len(table.agreement) > 1)

@@ -7,6 +7,7 @@ from typing import Any
 import qt
 
 from SCDSegmentationLib.models import Model, findModels
+from SCDSegmentationLib.plain_text import plain
 from SCDSegmentationLib.signal import Signal
 
 _SHOWN_LABELS = 6
@@ -46,7 +47,7 @@ class ModelList:
         self._list.clear()
         for model in self._models:
             item = qt.QListWidgetItem(f"{model.title}\n{model.description}", self._list)
-            item.setToolTip(str(model.path))
+            item.setToolTip(plain(str(model.path)))
         self._list.blockSignals(wasBlocked)
         self._onSearch(self._search.text)
         self.select(name or "")
@@ -81,4 +82,4 @@ class ModelList:
         others = f" and {len(names) - _SHOWN_LABELS} more" if len(names) > _SHOWN_LABELS else ""
         finds = f"{', '.join(names[:_SHOWN_LABELS])}{others}"
         self._description.setText(f"Input: {', '.join(model.channels)}. Finds {finds}.")
-        self._description.setToolTip("\n".join(names))
+        self._description.setToolTip(plain("\n".join(names)))

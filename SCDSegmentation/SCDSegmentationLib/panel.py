@@ -10,6 +10,7 @@ import slicer
 
 from SCDSegmentationLib import sample_data
 from SCDSegmentationLib.device_list import DeviceList
+from SCDSegmentationLib.diagnostics import COPIED
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.explorer import KeepRatioExplorer
 from SCDSegmentationLib.keep_ratio import describe, presets
@@ -17,6 +18,7 @@ from SCDSegmentationLib.model_list import ModelList
 from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
+from SCDSegmentationLib.plain_text import plain
 from SCDSegmentationLib.progress_view import ProgressView
 from SCDSegmentationLib.request import Request, inputProblem
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, Results
@@ -111,6 +113,7 @@ class Panel:
         for problem in self.models.problems:
             if problem not in self._problems:
                 self.progress.log(problem)
+                self.logic.journal.addMessage("model cannot be read", problem)
         self._problems = self.models.problems
 
     def _connect(self) -> None:
@@ -128,6 +131,7 @@ class Panel:
         ui.applyButton.clicked.connect(self.onApply)
         ui.sampleDataButton.clicked.connect(self._onSampleData)
         ui.restartWorkerButton.clicked.connect(self._onRestartWorker)
+        ui.diagnosticsButton.clicked.connect(lambda *_: self._onDiagnostics())
         for number, button in enumerate(self._presetButtons):
             button.clicked.connect(lambda *_, n=number: self._onPreset(n))
 
@@ -167,6 +171,7 @@ class Panel:
             parameters.precision,
             parameters.segmentation,
             parameters.importance,
+            parameters.cpuFallback,
         )
 
     def _onFinished(self, run: SteppedRun, outcome: Results | Sweep, parameters: SCDSegmentationParameters) -> None:
@@ -205,7 +210,7 @@ class Panel:
     def _showError(self, error: SegmentationError) -> None:
         logging.error(f"SCDSegmentation: {error}")
         self.progress.end(str(error))
-        slicer.util.errorDisplay(str(error), windowTitle="SCDSegmentation")
+        slicer.util.errorDisplay(plain(str(error)), windowTitle="SCDSegmentation")
 
     def _onParametersModified(self) -> None:
         # While a scene is read, nodes and references come one by one; ``setParameters`` follows when all are there.
@@ -269,7 +274,7 @@ class Panel:
         self.ui.suggestedButton.setVisible(len(found) == len(self._presetButtons))
         for button, preset in zip(self._presetButtons, found, strict=False):
             button.setText(f"{preset.name} ({preset.keepRatio:g})")
-            button.setToolTip(preset.toolTip)
+            button.setToolTip(plain(preset.toolTip))
 
     def _showKeepRatio(self) -> None:
         self.ui.keepRatioInfoLabel.setText(describe(self.model, self.parameters.keepRatio) if self.model else "")
@@ -291,6 +296,10 @@ class Panel:
     def _onRestartWorker(self) -> None:
         self.progress.log("restarting the segmentation process")
         self.logic.restartWorker()
+
+    def _onDiagnostics(self) -> None:
+        slicer.app.clipboard().setText(self.logic.diagnostics(self.parameters))
+        self.progress.say(COPIED)
 
     def _missing(self) -> str | None:
         """What has to be chosen before Apply can do something."""
@@ -314,7 +323,7 @@ class Panel:
         missing = self._missing()
         button.setText("Apply")
         button.setEnabled(missing is None)
-        button.setToolTip(missing or "Segment the volume.")
+        button.setToolTip(plain(missing or "Segment the volume."))
         self.explorer.showReadiness()
 
 

@@ -48,6 +48,10 @@ class ProgressView:
         self._status.setText(message)
         self.log(message)
 
+    def say(self, message: str) -> None:
+        """Tell the user something beside what runs."""
+        self._status.setText(message)
+
     def log(self, line: str) -> None:
         """Add a line to the log."""
         self._log.appendPlainText(f"{time.strftime('%H:%M:%S')} {line}")

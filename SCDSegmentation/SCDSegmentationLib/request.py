@@ -25,6 +25,7 @@ class Request:
         precision: "auto", "bf16" or "fp32".
         segmentation: node to replace; None: a new one.
         importance: node to replace; None: a new one.
+        cpuFallback: whether a run that fails on a GPU goes on with the CPU.
     """
 
     volumes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
@@ -35,6 +36,7 @@ class Request:
     precision: str = "auto"
     segmentation: slicer.vtkMRMLSegmentationNode | None = None
     importance: slicer.vtkMRMLScalarVolumeNode | None = None
+    cpuFallback: bool = False
 
     def check(self) -> None:
         """Check what can be checked before any work.

@@ -97,13 +97,17 @@ class PreparedResults:
         self._segments = _segments(copy, first, matrixOf(self.volumeNode), wanted)
         self._maps = PreparedMaps(files, self.model.network["prune_after"])
         self._tables = tokenTables(self.report)
+        self._reportText = json.dumps(self.report)
 
     def commit(
         self,
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
         importanceNode: slicer.vtkMRMLScalarVolumeNode | None,
     ) -> Results:
-        """Put the result into the scene: into these nodes, replacing what they held, or into new ones."""
+        """Put the result into the scene: into these nodes, replacing what they held, or into new ones.
+
+        The segmentation comes last: whatever else should fail, one that is there keeps what it holds.
+        """
         made: list[slicer.vtkMRMLNode] = []
         try:
             maps = self._maps.commit(importanceNode, self.volumeNode, made)
@@ -111,14 +115,14 @@ class PreparedResults:
                 segmentationNode = self._add("vtkMRMLSegmentationNode", "segmentation", made)
             prepareDisplay(maps)
             commitTables(maps, self._tables, self.volumeNode.GetName(), made)
+            self._placeLikeVolume(maps.importance)
+            for node in (maps.survival, maps.stage, *maps.scores):
+                placeBelow(node, maps.importance)
             self._commitSegmentation(segmentationNode)
             segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
             for node in (segmentationNode, maps.importance):
-                node.SetAttribute(REPORT_ATTRIBUTE, json.dumps(self.report))
-            for node in (segmentationNode, maps.importance):
-                self._placeLikeVolume(node)
-            for node in (maps.survival, maps.stage, *maps.scores):
-                placeBelow(node, maps.importance)
+                node.SetAttribute(REPORT_ATTRIBUTE, self._reportText)
+            self._placeLikeVolume(segmentationNode)
         except BaseException:
             for node in made:
                 removeNodes([*dependants(node), node])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from SCDSegmentationLib.report_check import checkedReport
 from SCDSegmentationLib.results import RESULT_FILES
 from SCDSegmentationLib.worker_run import WorkerRun
 
@@ -22,5 +23,7 @@ class SegmentationRun(WorkerRun):
         return {name: self._folder / f"{name}.nrrd" for name in RESULT_FILES}
 
     def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
-        report = dict(event["report"])
+        if event.get("partial"):
+            raise ValueError("partial")
+        report = checkedReport(event, self.request.model)
         return lambda: self._later(lambda: self._read(report, self._outputs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -17,6 +19,7 @@ from SCDSegmentationLib.volume_files import volumeBytes
 
 _FOLDER_PREFIX = "scdseg-run-"
 _FORGOTTEN_SECONDS = 7 * 24 * 3600
+_GONE_SECONDS = 3600  # a process of another machine that shares the folder cannot be asked for
 
 
 def removeFolder(folder: Path, tries: int = 5) -> None:
@@ -27,17 +30,26 @@ def removeFolder(folder: Path, tries: int = 5) -> None:
 
 
 def _removeForgotten(parent: Path) -> None:
-    """Remove the folders of runs that ended with a crash of the application; no run takes a week, and hardly a
-    comparison of keep ratios is shown for that long.
+    """Remove the folders of runs that ended with a crash of the application.
 
     Only what is surely a run's: its name begins as theirs do and it holds nothing but their files.
     """
     for folder in parent.glob(f"{_FOLDER_PREFIX}*"):
         with suppress(OSError):
             names = [path.name for path in folder.iterdir()]
-            old = time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS
-            if old and all(name.lstrip(".").endswith((".nrrd", ".json")) for name in names):
+            if _isForgotten(folder) and all(name.lstrip(".").endswith((".nrrd", ".json")) for name in names):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _isForgotten(folder: Path) -> bool:
+    """Whether the application that made the folder is gone. Its age alone would not tell: clocks are set."""
+    import psutil  # installed with the packages of the worker, so not before the module is loaded
+
+    age = time.time() - folder.stat().st_mtime
+    owner = re.match(rf"{_FOLDER_PREFIX}(\d{{1,9}})-", folder.name)
+    if owner is None:  # of a version that did not name the process
+        return age > _FORGOTTEN_SECONDS
+    return age > _GONE_SECONDS and not psutil.pid_exists(int(owner[1]))
 
 
 def makeFolder(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode], results: int = 1) -> Path:
@@ -65,7 +77,7 @@ def makeFolder(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode], results: int =
                 f"{advice}",
                 "resource",
             )
-        return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=parent))
+        return Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=parent))
     except OSError as error:
         raise SegmentationError(
             f"The temporary folder {parent} cannot be used ({error.strerror or error}): {advice}", "resource"

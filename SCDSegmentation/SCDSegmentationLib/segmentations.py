@@ -9,8 +9,11 @@ import qt
 import slicer
 
 from SCDSegmentationLib import dependencies
+from SCDSegmentationLib.diagnostics import diagnosticsText
 from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.journal import sharedJournal
 from SCDSegmentationLib.models import Model, findModels
+from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import Results
 from SCDSegmentationLib.run import SegmentationRun
@@ -38,6 +41,8 @@ class Segmentations:
     def __init__(self, worker: WorkerProcess | None = None) -> None:
         self.log, self.devices = Signal(), Signal()
         self.worker = worker or sharedWorker()
+        self.journal = sharedJournal()
+        self.journal.followWorker(self.worker)
         self._probeId: int | None = None
 
     @property
@@ -52,6 +57,15 @@ class Segmentations:
     def unfollowLog(self) -> None:
         """Hand on the worker's log no more."""
         self.worker.log.disconnect(self.log.emit)
+
+    def diagnostics(self, parameters: SCDSegmentationParameters | None = None) -> str:
+        """Versions, devices, models and what happened since the start, to send to the developers: a text without names,
+        paths or anything of images.
+
+        Args:
+            parameters: what is chosen in the panel; None: only what runs were asked for is told.
+        """
+        return diagnosticsText(self.journal, parameters)
 
     def findModel(self, name: str) -> Model:
         """The model of a name or in a folder.
@@ -81,7 +95,8 @@ class Segmentations:
             model: its name or folder.
             keepRatio: share of tokens kept at each stage, in (0, 1].
             overlap: share of a window that the next one covers again, 0…0.9.
-            others: ``device``, ``precision``, ``segmentation`` and ``importance`` of :class:`Request`.
+            others: ``device``, ``precision``, ``segmentation``, ``importance`` and ``cpuFallback`` of
+                :class:`Request`.
 
         Raises:
             SegmentationError: there is no such model, or a number is out of range.
@@ -195,8 +210,9 @@ class Segmentations:
         Raises:
             SegmentationError: another one is running, the request cannot run, or packages are missing.
         """
-        self._requireReady(request)
-        return self._take(SegmentationRun(request, self.worker))
+        with self.journal.refusals():
+            self._requireReady(request)
+            return self._take(SegmentationRun(request, self.worker))
 
     def prepareSweep(self, request: Request, keepRatios: Sequence[float], tolerance: float) -> SweepRun:
         """A sweep that is about to start: connect its signals, then call its ``start``.
@@ -209,8 +225,9 @@ class Segmentations:
             raise SegmentationError(problem)
         if not 0 <= tolerance <= 1:
             raise SegmentationError(f"The tolerance {tolerance:g} is out of range: give a mean Dice from 0 to 1.")
-        self._requireReady(request)
-        return self._take(SweepRun(request, keepRatios, tolerance, self.worker))
+        with self.journal.refusals():
+            self._requireReady(request)
+            return self._take(SweepRun(request, keepRatios, tolerance, self.worker))
 
     def prepareLoad(
         self,
@@ -230,8 +247,9 @@ class Segmentations:
         Raises:
             SegmentationError: another run is not finished, the row's files are gone, or its volume is.
         """
-        self._requireIdle()
-        return self._take(LoadRun(sweep, row, segmentation, importance))
+        with self.journal.refusals():
+            self._requireIdle()
+            return self._take(LoadRun(sweep, row, segmentation, importance))
 
     def cancel(self, *reason: str) -> None:
         """Cancel what is running, if anything is."""
@@ -271,6 +289,8 @@ class Segmentations:
     def _take(self, run: _Run) -> _Run:
         """Let a run have the worker until it ends."""
         self.worker.run = run
+        self.journal.followWorker(self.worker)  # which may be another than at the start
+        self.journal.followRun(run)
         for signal in (run.finished, run.failed):
             signal.connect(lambda _: self._onEnd())
         return run
@@ -284,13 +304,13 @@ class Segmentations:
         self.worker.failed.disconnect(self._onProbeEnd)
 
     def _onEvent(self, event: dict[str, Any]) -> None:
-        if event.get("id") != self._probeId or event["event"] not in ("result", "error"):
+        if event["id"] != self._probeId or event["event"] not in ("result", "error"):
             return
         self._onProbeEnd()
         if event["event"] == "result":
-            self.devices.emit(list(event.get("devices", [])))
+            self.devices.emit(event.get("devices", []))
         else:
-            self.log.emit(str(event.get("message")))
+            self.log.emit(event["message"])
 
 
 def _connect(*pairs: tuple[Signal, Callable[..., None] | None]) -> None:

@@ -15,6 +15,7 @@ import slicer
 
 from scdseg.suggestion import suggested_keep_ratio
 from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.report_check import checkedReport, checkRow
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import RESULT_FILES
 from SCDSegmentationLib.signal import Signal
@@ -52,11 +53,7 @@ class SweepRow:
 
     @classmethod
     def fromEvent(cls, event: Mapping[str, Any]) -> SweepRow:
-        """A row as the worker tells it.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: it is not as the protocol has it.
-        """
+        """A row as the worker tells it, checked before."""
         agreement = event["agreement"]
         mean = agreement["mean"]
         return cls(
@@ -135,11 +132,21 @@ class SweepRun(WorkerRun):
         )
 
     def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
-        if event["partial"]:
+        done = [row.keepRatio for row in self.sweep.rows]
+        if event.get("partial"):
+            checkRow(event, self.request.model, self._folder)
+            checkedReport(event, self.request.model)
             row = SweepRow.fromEvent(event)
+            if row.keepRatio not in self.keepRatios or row.keepRatio in done:
+                raise ValueError("row.keep_ratio")
             # What was complete before the worker heard of the cancelling is not lost.
             return lambda: self._step(lambda: self._add(row), evenIfCancelled=True)
+        if len(done) != len(self.keepRatios):
+            raise ValueError("rows are missing")
         return lambda: self._step(lambda: self._succeed(self.sweep))
+
+    def _mayBeginAgain(self) -> bool:
+        return not self.sweep.rows
 
     def _add(self, row: SweepRow) -> None:
         self.sweep.rows.append(row)

@@ -101,8 +101,8 @@ class PreparedMaps:
             array, matrix = self._maps[SCORES]
             self._maps[SCORES] = array[..., np.newaxis], matrix
         shape = self._maps[IMPORTANCE][0].shape
-        fits = all(array.shape[:3] == shape for array, _ in self._maps.values())
-        if not fits or self._maps[SCORES][0].shape[3] != len(self._pruneAfter):
+        fits = len(shape) == 3 and all(array.shape[:3] == shape for array, _ in self._maps.values())
+        if not fits or self._maps[SCORES][0].shape[3:] != (len(self._pruneAfter),):
             raise SegmentationError("The token maps do not fit together: press Apply to run again.", "worker")
 
     def commit(

@@ -140,11 +140,13 @@ def openLabels(path: Path) -> tuple[np.ndarray, np.ndarray]:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
+        if reader.GetPixelID() != sitk.sitkUInt8:
+            raise ValueError("these are no label values")
         shape = reader.GetSize()[::-1]
         # In such a file the voxels are the last bytes, behind a header of any length.
         offset = path.stat().st_size - int(np.prod(shape))
         voxels = np.memmap(path, dtype=np.uint8, mode="r", offset=offset, shape=shape)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (RuntimeError, OSError, OverflowError, ValueError) as error:  # overflow: the file is shorter than its voxels
         raise SegmentationError(
             f"The result file {path.name} cannot be read: press Apply to run again.", "worker"
         ) from error

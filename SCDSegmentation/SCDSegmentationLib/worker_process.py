@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ import qt
 import slicer
 
 import scdseg
+from scdseg.worker import PROTOCOL
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.signal import Signal
+from SCDSegmentationLib.worker_events import BadEventError, NoEventError, parseEvent
+from SCDSegmentationLib.worker_output import ErrorLines, FloodError, LineQueue, LogLines
 
-_MAX_LINE_BYTES = 16 * 1024 * 1024
 _CANCEL_GRACE_MS = 700
 _STOP_GRACE_MS = 2000
-_LAST_LINES = 5
+_SLICE_S = 0.02  # of work in one turn of the event loop
+_AGAIN = "Press Apply to start it again; if that does not help, install the extension again."
 _STOPPED = "The segmentation process was stopped, and what was running in it was cancelled."
 
 
@@ -32,7 +36,8 @@ class WorkerProcess:
     """Starts ``scdseg.worker`` when it is first needed and keeps it until :meth:`stop`.
 
     Signals:
-        event(dict): progress, result and error events of requests, as the worker sent them.
+        event(dict): progress, result and error events of requests that are open, with the fields that the protocol
+            has; what a result gives is for its reader to check.
         log(str): a line for the log.
         failed(SegmentationError): the process ended, was ended, or sent what is not protocol; no more events will
             come.
@@ -43,14 +48,17 @@ class WorkerProcess:
         self._executable = executable or pythonExecutable()
         self._arguments = arguments or ["-m", "scdseg.worker", "--parent", str(os.getpid())]
         self._process: qt.QProcess | None = None
-        self._pid: int | None = None  # of Python itself: Slicer's launcher stands between
         self._lastId = 0
         self._open: set[int] = set()  # requests that have had neither result nor error
-        self._received = b""
-        self._ready = False
-        self._errorText = b""
-        self._errorLines: list[str] = []
+        self._log = LogLines(self.log.emit)
+        self._forgetOutput()
         self.run: Any = None  # what runs in it now; set by who started it
+
+    def _forgetOutput(self) -> None:
+        """Begin with a process that has not said anything yet."""
+        self._lines, self._errors = LineQueue(), ErrorLines(self._log)
+        self._goingOn = self._finished = self._ready = False
+        self._pid: int | None = None  # of Python itself: Slicer's launcher stands between
 
     @property
     def running(self) -> bool:
@@ -77,8 +85,7 @@ class WorkerProcess:
         process.readyReadStandardError.connect(self._onErrorOutput)
         process.finished.connect(self._onFinished)
         process.errorOccurred.connect(self._onProcessError)
-        self._received, self._errorText, self._errorLines = b"", b"", []
-        self._ready, self._pid = False, None
+        self._forgetOutput()
         self._process = process
         process.start(self._executable, self._arguments)
 
@@ -128,52 +135,76 @@ class WorkerProcess:
         process = self._process
         if process is None:
             return
-        self._received += process.readAllStandardOutput().data()
-        if len(self._received) > _MAX_LINE_BYTES:
-            self._failForGarbage(self._received[:80])
+        try:
+            self._lines.add(process.readAllStandardOutput().data())
+        except FloodError as error:
+            if error.unfinished:
+                self._failForGarbage(error.unfinished)
+            else:
+                self._fail(f"The segmentation process sent more than can be read and was stopped. {_AGAIN}")
             return
-        *lines, self._received = self._received.split(b"\n")
-        for line in lines:
-            if self._process is not process:
-                return  # an event before this one ended the process
-            self._onLine(line)
+        if not self._goingOn:
+            self._handleLines(process)
+
+    def _handleLines(self, process: qt.QProcess) -> None:
+        """Handle lines for a moment, and go on after the event loop has had its turn."""
+        end = time.perf_counter() + _SLICE_S
+        while self._process is process and self._lines:  # an event may have ended the process
+            if time.perf_counter() > end:
+                self._goingOn = True
+                qt.QTimer.singleShot(0, lambda: self._goOn(process))
+                return
+            self._onLine(self._lines.next())
+        if self._process is process and self._finished:
+            self._onEnd()
+
+    def _goOn(self, process: qt.QProcess) -> None:
+        if self._process is process:
+            self._goingOn = False
+            self._handleLines(process)
 
     def _onLine(self, line: bytes) -> None:
-        text = line.decode("utf-8", errors="replace").strip()
-        if not text:
+        if not line.strip():
             return
         try:
-            message = json.loads(text)
-            kind = message["event"]
-        except (ValueError, TypeError, KeyError):
+            event = parseEvent(line)
+        except NoEventError:
             if self._ready:
                 self._failForGarbage(line)
             else:
-                self.log.emit(text)  # the launcher or Python itself may speak before the worker does
+                self._log.addAll([line])  # the launcher or Python itself may speak before the worker does
             return
-        if kind == "ready":
-            self._ready = True
-            self._pid = message.get("pid")
+        except BadEventError:
+            self._failForGarbage(line)
+            return
+        kind = event["event"]
+        if (kind == "ready") == self._ready:  # it comes first, and once
+            self._failForGarbage(line)
+        elif kind == "ready":
+            self._onReady(event)
         elif kind == "loaded":
-            self.log.emit(f"segmentation process ready after {message.get('seconds', 0):.1f} s")
+            self._log.add(f"segmentation process ready after {event['seconds']:.1f} s")
         elif kind == "log":
-            self.log.emit(f"{message.get('level', 'info')}: {message.get('text', '')}")
-        elif kind == "error" and message.get("id") is None:
-            self.log.emit(f"error: {message.get('message', '')}")
-        else:
-            if kind in ("result", "error") and not message.get("partial", False):
-                self._open.discard(message.get("id"))
-            self.event.emit(message)
+            self._log.add(f"{event['level']}: {event['text']}")
+        elif event["id"] is None:
+            self._log.add(f"error: {event['message']}")
+        elif event["id"] in self._open:
+            if kind == "error" or (kind == "result" and not event.get("partial")):
+                self._open.discard(event["id"])
+            self.event.emit(event)
+
+    def _onReady(self, event: dict[str, Any]) -> None:
+        self._ready, self._pid = True, event["pid"]
+        if event.get("protocol") != PROTOCOL:
+            self._fail(
+                f"The segmentation process speaks version {event.get('protocol')!r:.20} of the protocol and the panel "
+                f"version {PROTOCOL}: the extension's files are of different versions. Install the extension again, "
+                "and start Slicer anew."
+            )
 
     def _onErrorOutput(self) -> None:
-        if self._process is None:
-            return
-        self._errorText += self._process.readAllStandardError().data()
-        *complete, self._errorText = self._errorText.split(b"\n")
-        lines = [line.decode("utf-8", errors="replace").rstrip() for line in complete if line.strip()]
-        self._errorLines = (self._errorLines + lines)[-_LAST_LINES:]
-        for line in lines:
-            self.log.emit(line)
+        if self._process is not None:
+            self._errors.add(self._process.readAllStandardError().data())
 
     def _onProcessError(self, error: int) -> None:
         if error == qt.QProcess.FailedToStart:
@@ -182,10 +213,13 @@ class WorkerProcess:
     def _onFinished(self, *_: Any) -> None:
         if self._process is None:
             return
-        self._onOutput()
-        self._errorText += b"\n"  # the last line may have had no end
+        self._finished = True  # its last lines come first
         self._onErrorOutput()
-        last = f" Its last words: {self._errorLines[-1]}" if self._errorLines else ""
+        self._onOutput()
+
+    def _onEnd(self) -> None:
+        self._errors.end()
+        last = f" Its last words: {self._errors.lastWords}" if self._errors.lastWords else ""
         self._fail(
             "The segmentation process ended unexpectedly; it may have run out of memory. Press Apply to start it "
             f"again, or choose another device under Advanced.{last}"
@@ -193,10 +227,7 @@ class WorkerProcess:
 
     def _failForGarbage(self, line: bytes) -> None:
         start = line[:80].decode("utf-8", errors="replace")
-        self._fail(
-            f"The segmentation process sent what cannot be understood ({start!r}) and was stopped. Press Apply to "
-            "start it again; if that does not help, install the extension again."
-        )
+        self._fail(f"The segmentation process sent what cannot be understood ({start!r}) and was stopped. {_AGAIN}")
 
     def _fail(self, message: str, code: str = "worker") -> None:
         process = self._detach()
@@ -214,6 +245,9 @@ class WorkerProcess:
             process.readyReadStandardError.disconnect(self._onErrorOutput)
             process.finished.disconnect(self._onFinished)
             process.errorOccurred.disconnect(self._onProcessError)
+            # Or Qt would collect what it goes on writing.
+            process.closeReadChannel(qt.QProcess.StandardOutput)
+            process.closeReadChannel(qt.QProcess.StandardError)
         return process
 
     def _killTree(self, process: qt.QProcess) -> None:
@@ -251,7 +285,10 @@ def pythonExecutable() -> str:
 def _environment() -> qt.QProcessEnvironment:
     environment = qt.QProcessEnvironment.systemEnvironment()
     folder = str(Path(scdseg.__file__).resolve().parent.parent)
-    path = environment.value("PYTHONPATH", "")
-    environment.insert("PYTHONPATH", os.pathsep.join(part for part in (folder, path) if part))
+    # An empty part would stand for the folder that Slicer was started in, and so would the first place where ``-m``
+    # looks: a file there with the name of a module, such as queue.py, would be run.
+    paths = [folder, *filter(None, environment.value("PYTHONPATH", "").split(os.pathsep))]
+    environment.insert("PYTHONPATH", os.pathsep.join(paths))
+    environment.insert("PYTHONSAFEPATH", "1")
     environment.insert("PYTHONUTF8", "1")
     return environment

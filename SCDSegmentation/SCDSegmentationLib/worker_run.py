@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from SCDSegmentationLib.cpu_fallback import CpuFallback
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.run_folder import makeFolder, removeFolder
@@ -31,11 +33,13 @@ class WorkerRun(SteppedRun, ABC):
         super().__init__(request)
         self._worker = worker
         self._requestId: int | None = None
+        self._answered = False  # the result is there: the worker does not matter any more
         self._folder = makeFolder(request.volumes, results)
         self._images = [self._folder / f"input_{number}.nrrd" for number in range(len(request.volumes))]
         self._writers: list[VolumeWriter] = []
         self._worker.event.connect(self._onEvent)
-        self._worker.failed.connect(self._fail)
+        self._worker.failed.connect(self._onWorkerFailed)
+        self._fallback = CpuFallback(request)
 
     def start(self) -> None:
         """Begin; everything else happens in the event loop."""
@@ -58,7 +62,7 @@ class WorkerRun(SteppedRun, ABC):
         """What a result asks for.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not as the protocol has it.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: it is not as the protocol has it.
         """
 
     def _askFor(self, kind: str, **fields: Any) -> int:
@@ -72,11 +76,12 @@ class WorkerRun(SteppedRun, ABC):
             device=request.device,
             precision=request.precision,
             compress=False,
+            scratch=str(self._folder),
             **fields,
         )
 
     def _onCancel(self) -> None:
-        if self._requestId is None or not self._worker.running:
+        if self._requestId is None or self._answered or not self._worker.running:
             super()._onCancel()
         else:
             self._worker.cancel(self._requestId)  # and its files are let go of before the run ends
@@ -88,14 +93,15 @@ class WorkerRun(SteppedRun, ABC):
             self._later(self._export)
             return
         self.seconds["export"] = time.perf_counter() - self._began
-        self._requestId = self._ask()
+        self._send()
 
     def _onEvent(self, event: dict[str, Any]) -> None:
-        if self._ended or event.get("id") != self._requestId or self._requestId is None:
+        if self._ended or self._requestId is None or event["id"] != self._requestId:
             return
+        self._fallback.follow(event)
         try:
             handle = self._understand(event)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             self._end()
             self._worker.discard()
             self.failed.emit(
@@ -106,26 +112,59 @@ class WorkerRun(SteppedRun, ABC):
                 )
             )
             return
+        self._answered = event["event"] == "result" and not event.get("partial")
         handle()
 
     def _understand(self, event: dict[str, Any]) -> Callable[[], None]:
         """What an event asks for.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not as the protocol has it.
+            AttributeError, KeyError, OverflowError, TypeError, ValueError: it is not as the protocol has it.
         """
         if event["event"] == "progress":
-            step, done, total, left = str(event["step"]), int(event["done"]), int(event["total"]), event["seconds_left"]
-            return lambda: self._onProgress(step, done, total, left)
+            return lambda: self._onProgress(event["step"], event["done"], event["total"], event["seconds_left"])
         if event["event"] == "error":
-            error = SegmentationError(self._inWords(str(event["message"])), str(event["code"]))
-            return lambda: self._onError(error)
+            return lambda: self._onError(SegmentationError(self._inWords(event["message"]), event["code"]))
         return self._understandResult(event)
 
     def _onError(self, error: SegmentationError) -> None:
-        self._fail(error)
-        if error.code == "internal":
-            self._worker.discard()  # after an error of the program a GPU may be unusable to this process
+        isGpuFailure = self._fallback.isGpuFailure(error)
+        self._onFailure(error)
+        if self._ended and (error.code == "internal" or (error.code == "device" and isGpuFailure)):
+            self._worker.discard()  # what failed may have made the GPU unusable to this process
+
+    def _onWorkerFailed(self, error: SegmentationError) -> None:
+        if not self._answered:
+            self._onFailure(error)
+
+    def _onFailure(self, error: SegmentationError) -> None:
+        """End with an error of the worker, or begin again on the CPU."""
+        if self._ended:
+            return
+        if self._cancelReason is None and self._mayBeginAgain() and self._fallback.applies(error):
+            self._beginAgainOnCpu(error)
+        else:
+            self._fail(self._fallback.withHint(error))
+
+    def _mayBeginAgain(self) -> bool:
+        """Whether nothing that the run has made yet would be lost or there twice."""
+        return True
+
+    def _beginAgainOnCpu(self, error: SegmentationError) -> None:
+        self._worker.log.emit(f"The GPU failed ({error}): going on with the CPU, as allowed under Advanced.")
+        self._requestId = None
+        self.request = replace(self.request, device="cpu")
+        self._fallback = CpuFallback(self.request)
+        self.seconds.pop("first window", None)
+        # A lost GPU stays lost to the process that had it. Its end is not this run's.
+        self._worker.failed.disconnect(self._onWorkerFailed)
+        self._worker.discard()
+        self._worker.failed.connect(self._onWorkerFailed)
+        self.progress.emit("load model", 0, 1, None)
+        self._later(self._send)
+
+    def _send(self) -> None:
+        self._requestId = self._ask()
 
     def _onProgress(self, step: str, done: int, total: int, secondsLeft: float | None) -> None:
         if step == "windows" and "first window" not in self.seconds:
@@ -143,7 +182,7 @@ class WorkerRun(SteppedRun, ABC):
     def _end(self) -> None:
         super()._end()
         self._worker.event.disconnect(self._onEvent)
-        self._worker.failed.disconnect(self._fail)
+        self._worker.failed.disconnect(self._onWorkerFailed)
         for writer in self._writers:
             writer.close()
         self._letGoOfFiles()

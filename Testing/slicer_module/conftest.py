@@ -67,3 +67,17 @@ def widget(
     slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)  # it outlives the scene
     assert list(folder.iterdir()) == [], "temporary files were left"
     slicer.app.temporaryPath = before
+
+
+@pytest.fixture
+def recording(widget: Any, host: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the real worker said and wrote in a run; made once for all tests."""
+    from slicer_module.worker_scripts import record
+
+    if not _recordings:
+        _recordings.append(record(widget, tmp_path_factory.mktemp("recording") / "files"))
+        host.clear_scene()
+    return _recordings[0]
+
+
+_recordings: list[Any] = []

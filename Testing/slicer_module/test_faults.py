@@ -85,7 +85,7 @@ MANNERS = {
     "exits": "ended unexpectedly; it may have run out of memory. Press Apply to start it again",
     "never starts": "Its last words: libtorch is missing",
     "wrong event": "sent an event that cannot be understood ('report')",
-    "wrong step": "sent an event that cannot be understood",
+    "wrong step": "sent what cannot be understood",
     "internal error": "Internal error: device-side assert",
     "no files": "labels.nrrd cannot be read: press Apply to run again",
 }
