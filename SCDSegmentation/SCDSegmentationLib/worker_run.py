@@ -16,6 +16,11 @@ from SCDSegmentationLib.stepped_run import SteppedRun
 from SCDSegmentationLib.volume_files import VolumeWriter
 from SCDSegmentationLib.worker_process import WorkerProcess
 
+# A worker that the system or another program asks to end cancels what it does.
+_ENDED_FROM_OUTSIDE = (
+    "The segmentation process was ended by the system or by another program: press Apply to start it again."
+)
+
 
 class WorkerRun(SteppedRun, ABC):
     """Runs a request in the worker; subclasses say what they ask for and what they make of the answer.
@@ -124,7 +129,10 @@ class WorkerRun(SteppedRun, ABC):
         if event["event"] == "progress":
             return lambda: self._onProgress(event["step"], event["done"], event["total"], event["seconds_left"])
         if event["event"] == "error":
-            return lambda: self._onError(SegmentationError(self._inWords(event["message"]), event["code"]))
+            message, code = self._inWords(event["message"]), event["code"]
+            if code == "cancelled" and self._cancelReason is None:
+                message, code = _ENDED_FROM_OUTSIDE, "worker"
+            return lambda: self._onError(SegmentationError(message, code))
         return self._understandResult(event)
 
     def _onError(self, error: SegmentationError) -> None:

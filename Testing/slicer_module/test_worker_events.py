@@ -311,3 +311,13 @@ def test_devices_that_cannot_be_understood_leave_the_list_as_it_is(widget: Any, 
         assert widget.logic._probeId is None
     assert ui.deviceComboBox.count == before
     assert slicer.mrmlScene.GetNumberOfNodes() > 0
+
+
+def test_a_worker_that_is_asked_to_end_by_others_is_no_users_cancel(widget: Any, tmp_path: Path) -> None:
+    choose(widget, add_volume())
+    nodes = scene_state()
+    line = '{"event": "error", "id": @ID@, "code": "cancelled", "message": "cancelled: nothing was written"}'
+    with scripted(widget, tmp_path, [{"say": WINDOW}, {"say": line}]):
+        message = apply(widget)
+    assert message.startswith("The segmentation process was ended by the system or by another program: press Apply")
+    assert scene_state() == nodes
