@@ -55,6 +55,10 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
         return VolumeHeader(folder, single.shape, single.affine, single.stored, tuple(files), single.warnings)
     slices = [read_file_information(Path(file), dicom=True) for file in files]
     first = slices[0]
+    if any(len(s.GetSize()) > 2 and s.GetSize()[2] > 1 for s in slices):
+        raise InputError(
+            f"{folder} holds several files with many frames each: put the one that is wanted in a folder of its own"
+        )
     if any(
         s.GetSize() != first.GetSize() or not np.allclose(s.GetDirection(), first.GetDirection(), atol=1e-3)
         for s in slices

@@ -118,7 +118,10 @@ def read_itk_voxels(header: VolumeHeader) -> np.ndarray:
             f"{header.path} is damaged or cut short ({reason_of(error)}): copy or export it again"
         ) from error
     # ITK's arrays run (Z, Y, X).
-    return sitk.GetArrayFromImage(image).T.reshape(header.shape)
+    array = sitk.GetArrayFromImage(image).T
+    if array.size != math.prod(header.shape):
+        raise InputError(f"{header.path} has other voxels than its header tells of: export it again")
+    return array.reshape(header.shape)
 
 
 def write_itk(volume: Volume, path: Path, compress: bool) -> None:
