@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
 import shutil
 import tempfile
@@ -19,7 +21,9 @@ from SCDSegmentationLib.volume_files import volumeBytes
 
 _FOLDER_PREFIX = "scdseg-run-"
 _FORGOTTEN_SECONDS = 7 * 24 * 3600
-_GONE_SECONDS = 3600  # a process of another machine that shares the folder cannot be asked for
+_GONE_SECONDS = 3600
+# Machines may share a folder, and only processes of the own one can be asked for.
+_MACHINE = hashlib.sha256(platform.node().encode("utf-8", "replace")).hexdigest()[:8]
 
 
 def removeFolder(folder: Path, tries: int = 5) -> None:
@@ -46,8 +50,8 @@ def _isForgotten(folder: Path) -> bool:
     import psutil  # installed with the packages of the worker, so not before the module is loaded
 
     age = time.time() - folder.stat().st_mtime
-    owner = re.match(rf"{_FOLDER_PREFIX}(\d{{1,9}})-", folder.name)
-    if owner is None:  # of a version that did not name the process
+    owner = re.match(rf"{_FOLDER_PREFIX}{_MACHINE}-(\d{{1,9}})-", folder.name)
+    if owner is None:  # of another machine, or of a version that did not name the process
         return age > _FORGOTTEN_SECONDS
     return age > _GONE_SECONDS and not psutil.pid_exists(int(owner[1]))
 
@@ -77,7 +81,7 @@ def makeFolder(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode], results: int =
                 f"{advice}",
                 "resource",
             )
-        return Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{_MACHINE}-{os.getpid()}-", dir=parent))
     except OSError as error:
         raise SegmentationError(
             f"The temporary folder {parent} cannot be used ({error.strerror or error}): {advice}", "resource"

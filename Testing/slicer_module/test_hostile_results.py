@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -237,17 +239,19 @@ def test_folders_of_applications_that_are_gone_are_removed_whatever_the_clock_sa
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert not psutil.pid_exists(gone.pid)
+    mine = f"scdseg-run-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}"
     hour, week, year = 3600, 7 * 24 * 3600, 365 * 24 * 3600
     # By name, with the age and whether it stays.
     folders = {
-        f"scdseg-run-{gone.pid}-old": (hour + 60, False),
-        f"scdseg-run-{gone.pid}-new": (hour - 60, True),
-        f"scdseg-run-{gone.pid}-future": (-year, True),
-        f"scdseg-run-{os.getpid()}-alive": (year, True),
-        f"scdseg-run-{os.getppid()}-alive": (year, True),
+        f"{mine}-{gone.pid}-old": (hour + 60, False),
+        f"{mine}-{gone.pid}-new": (hour - 60, True),
+        f"{mine}-{gone.pid}-future": (-year, True),
+        f"{mine}-{os.getpid()}-alive": (year, True),
+        f"{mine}-{os.getppid()}-alive": (year, True),
         "scdseg-run-unnamed": (week - 60, True),
         "scdseg-run-ancient": (week + 60, False),
-        f"scdseg-run-{10**30}-number": (week + 60, False),
+        f"{mine}-{10**30}-number": (week + 60, False),
+        f"scdseg-run-0a1b2c3d-{gone.pid}-elsewhere": (hour + 60, True),
     }
     for name, (age, _) in folders.items():
         (folder / name).mkdir()
@@ -256,7 +260,7 @@ def test_folders_of_applications_that_are_gone_are_removed_whatever_the_clock_sa
     choose(widget, add_volume())
     widget.panel.ui.applyButton.click()
     own = widget.logic.run._folder
-    assert own.name.startswith(f"scdseg-run-{os.getpid()}-")
+    assert own.name.startswith(f"{mine}-{os.getpid()}-")
     wait_until(lambda: widget.logic.run is None, 60)
     left = {path.name for path in folder.iterdir()}
     assert left == {name for name, (_, stays) in folders.items() if stays}
