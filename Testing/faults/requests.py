@@ -68,21 +68,31 @@ def faults(seed: int) -> Iterator[Fault]:
 
 
 def _line(line: bytes, world: World) -> str:
-    """A line; the worker answers by an error without an id of ours, which the panel writes into its log."""
+    """A line; the worker answers by an error, which has the line's id or goes into the log."""
     worker = world.logic.worker
     pid = world.worker().pid
-    lines: list[str] = []
-    worker.log.connect(lines.append)
+    told: list[str] = []
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "error":
+            told.append(str(event["message"]))
+
+    def on_log(text: str) -> None:
+        if text.startswith("error"):
+            told.append(text)
+
+    worker.log.connect(on_log)
+    worker.event.connect(on_event)
     try:
         worker._process.write(line + b"\n")
         # Requests are read in their order.
         world.ask("probe")
     finally:
-        worker.log.disconnect(lines.append)
-    errors = [text for text in lines if "error" in text]
+        worker.log.disconnect(on_log)
+        worker.event.disconnect(on_event)
     if worker._pid != pid:
         raise Violation("stuck", "the worker ended")
-    return errors[0] if errors else "nothing was told"
+    return told[0] if told else "nothing was told"
 
 
 def _fields(fields: dict[str, Any], world: World) -> str:

@@ -24,7 +24,7 @@ _RUN_S = 40.0
 _GONE_S = 6.0
 # A message tells what to do by one of these.
 _REMEDY = re.compile(
-    r"\b(press|choose|free|give|select|install|copy|export|check|correct|close|crop|use|get|update|wait|remove|restart"
+    r"\b(press|choose|create|free|give|select|install|copy|export|check|correct|close|crop|use|get|update|wait|remove|restart"
     r"|load|run|save|put|rename|send|start|open|end|allow|cast|compare|extract|as it was)\b",
     re.IGNORECASE,
 )

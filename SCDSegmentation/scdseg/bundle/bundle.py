@@ -134,7 +134,9 @@ def read_bundle(path: str | Path) -> Bundle:
     # set them.
     folder = Path(path).absolute()
     if not folder.is_dir():
-        raise ModelError(f"{path}: no such folder; a model is a folder with {METADATA_FILE.as_posix()} in it")
+        raise ModelError(
+            f"{path}: no such folder; give a model's name, or a folder with {METADATA_FILE.as_posix()} in it"
+        )
     metadata_path = folder / METADATA_FILE
     _refuse_links(metadata_path)
     metadata = read_json(metadata_path)
@@ -172,7 +174,7 @@ def _check_consistency(bundle: Bundle, source: Path) -> None:
     """Check that the entries fit each other, as far as the network does not check it itself when it is built."""
 
     def refuse(problem: str) -> None:
-        raise ModelError(f"{source}: {problem}")
+        raise ModelError(f"{source}: {problem}; get the model again or correct it")
 
     network = bundle.network
     if len(bundle.channels) != network["in_channels"]:

@@ -209,4 +209,5 @@ def validate(document: Any, kind: str, path: Path) -> None:
     error = best_match(_validator(kind).iter_errors(document))
     if error is not None:
         message = error.message if len(error.message) <= 300 else f"{error.message[:300]}…"
-        raise ModelError(f"{path}: {error.json_path.removeprefix('$').lstrip('.') or 'the whole file'}: {message}")
+        place = error.json_path.removeprefix("$").lstrip(".")[:200] or "the whole file"
+        raise ModelError(f"{path}: {place}: {message}; get the file again or correct it")

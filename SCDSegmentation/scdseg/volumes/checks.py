@@ -27,11 +27,11 @@ def check_shape(path: Path, shape: Sequence[int]) -> tuple[int, int, int]:
     """
     text = "×".join(str(n) for n in shape)
     if len(shape) < 3:
-        raise InputError(f"{path} is a {len(shape)}-D image ({text}): a 3-D volume is needed")
+        raise InputError(f"{path} is a {len(shape)}-D image ({text}): give a 3-D volume")
     if len(shape) > 3:
         raise InputError(f"{path} is a {len(shape)}-D series ({text}): extract one 3-D volume of it")
     if min(shape) < 2:
-        raise InputError(f"{path} has a single slice ({text}): a 3-D volume is needed")
+        raise InputError(f"{path} has a single slice ({text}): give a 3-D volume")
     x, y, z = shape
     return x, y, z
 

@@ -69,9 +69,9 @@ def read_file_information(path: Path, dicom: bool = False) -> sitk.ImageFileRead
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read as a volume ({reason_of(error)}): export it again") from error
     if reader.GetNumberOfComponents() > 1:
-        raise InputError(f"{path} holds colours or vectors: a volume with one value a voxel is needed")
+        raise InputError(f"{path} holds colours or vectors: give a volume with one value a voxel")
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
-        raise InputError(f"{path} holds complex numbers: a volume with one real value a voxel is needed")
+        raise InputError(f"{path} holds complex numbers: give a volume with one real value a voxel")
     return reader
 
 

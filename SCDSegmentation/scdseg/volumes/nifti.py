@@ -44,7 +44,7 @@ def read_nifti_header(path: Path, several: bool = False) -> VolumeHeader:
     """
     image = _load(path)
     if image.header.get_data_dtype().fields is not None or image.header.get_data_dtype().kind not in "biuf":
-        raise InputError(f"{path} holds colours or complex numbers: a volume with one real value a voxel is needed")
+        raise InputError(f"{path} holds colours or complex numbers: give a volume with one real value a voxel")
     dimensions = list(image.shape)
     while len(dimensions) > 3 and dimensions[-1] == 1:
         dimensions.pop()

@@ -82,8 +82,11 @@ def staged(paths: Sequence[Path]) -> Iterator[dict[Path, Path]]:
         yield temporary
         _rename_all(temporary)
     except OSError as error:
+        first, *others = paths
+        more = f" and {len(others)} more" if others else ""
         raise ResourceError(
-            f"writing {', '.join(map(str, paths))} failed ({error.strerror or error}): nothing was kept"
+            f"writing {first}{more} failed ({error.strerror or error}): nothing was kept; free disk space, or choose "
+            "another folder"
         ) from error
     finally:
         for partial in temporary.values():
