@@ -105,7 +105,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         """Nodes are about to go."""
-        self.logic.cancel("The scene was closed, so the segmentation was cancelled.")
+        self.logic.cancel("The scene was closed, so the segmentation was cancelled: load a volume to start anew.")
         self.panel.setParameters(None)
         self.panel.explorer.discard()
 

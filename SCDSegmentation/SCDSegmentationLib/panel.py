@@ -104,7 +104,7 @@ class Panel:
         """A node left the scene: a run that needs it ends, and the panel says what is missing now."""
         run = self.logic.run
         if run is not None and any(volume.GetScene() is None for volume in run.request.volumes):
-            self.logic.cancel("The input volume was deleted, so the segmentation was cancelled.")
+            self.logic.cancel("The input volume was deleted, so the segmentation was cancelled: select another one.")
         self.explorer.onNodeRemoved()
         self._showReadiness()
 

@@ -29,7 +29,7 @@ _CANCEL_GRACE_MS = 700
 _STOP_GRACE_MS = 2000
 _SLICE_S = 0.02  # of work in one turn of the event loop
 _AGAIN = "Press Apply to start it again; if that does not help, install the extension again."
-_STOPPED = "The segmentation process was stopped, and what was running in it was cancelled."
+_STOPPED = "The segmentation process was stopped, and what was running in it was cancelled: press Apply to run again."
 
 
 class WorkerProcess:
@@ -151,12 +151,19 @@ class WorkerProcess:
         end = time.perf_counter() + _SLICE_S
         while self._process is process and self._lines:  # an event may have ended the process
             if time.perf_counter() > end:
-                self._goingOn = True
-                qt.QTimer.singleShot(0, lambda: self._goOn(process))
+                self._goOnLater(process)
                 return
-            self._onLine(self._lines.next())
+            try:
+                self._onLine(self._lines.next())
+            except Exception:
+                self._goOnLater(process)  # an error of one who listens does not keep the rest from being heard
+                raise
         if self._process is process and self._finished:
             self._onEnd()
+
+    def _goOnLater(self, process: qt.QProcess) -> None:
+        self._goingOn = True
+        qt.QTimer.singleShot(0, lambda: self._goOn(process))
 
     def _goOn(self, process: qt.QProcess) -> None:
         if self._process is process:

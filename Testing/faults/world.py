@@ -262,7 +262,8 @@ def _digest(node: Any) -> str:
     from SCDSegmentationLib.table_nodes import columnsOf
 
     kind = node.GetClassName()
-    digest = hashlib.sha256(f"{kind} {node.GetName()}".encode())
+    # A node that is made anew gets a number behind its name where the old one's is taken.
+    digest = hashlib.sha256(f"{kind} {re.sub(r'_[0-9]+', '', node.GetName() or '')}".encode())
     if kind == "vtkMRMLScalarVolumeNode":
         _add_image(digest, node.GetImageData())
     elif kind == "vtkMRMLSegmentationNode":

@@ -203,7 +203,10 @@ def test_deleting_the_input_cancels(slow_run: tuple[Any, Any, Any]) -> None:
     slicer.mrmlScene.RemoveNode(volume)
     left = scene_state()
     wait_until(lambda: widget.logic.run is None, 2)
-    assert widget.panel.ui.statusLabel.text == "The input volume was deleted, so the segmentation was cancelled."
+    assert (
+        widget.panel.ui.statusLabel.text
+        == "The input volume was deleted, so the segmentation was cancelled: select another one."
+    )
     assert scene_state() == left
     assert not widget.panel.ui.applyButton.enabled
     assert widget.panel.ui.applyButton.toolTip == "Select an input volume."
@@ -215,7 +218,10 @@ def test_closing_the_scene_cancels(slow_run: tuple[Any, Any, Any], host: Any) ->
     host.clear_scene()
     empty = scene_state()
     wait_until(lambda: widget.logic.run is None, 2)
-    assert widget.panel.ui.statusLabel.text == "The scene was closed, so the segmentation was cancelled."
+    assert (
+        widget.panel.ui.statusLabel.text
+        == "The scene was closed, so the segmentation was cancelled: load a volume to start anew."
+    )
     assert scene_state() == empty
     choose(widget, add_volume())
     assert apply(widget).startswith("Found")

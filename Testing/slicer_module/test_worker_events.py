@@ -280,6 +280,23 @@ def test_all_that_was_said_before_the_end_is_heard_in_its_order(widget: Any, tmp
     assert seen == list(range(401))
 
 
+def test_an_error_of_one_who_listens_does_not_keep_the_rest_from_being_heard(
+    widget: Any, recording: Any, tmp_path: Path
+) -> None:
+    """Also when all of a run is there at once."""
+    ended: list[Any] = []
+    before = len(pythonqt.failures)
+    with scripted(widget, tmp_path, [*recording.actions(), {"exit": 0}]):
+        widget.logic.startSegmentation(
+            add_volume(), model="tiny", onProgress=lambda only: None, onFinished=ended.append, onFailed=ended.append
+        )
+        wait_until(lambda: ended)
+    assert ended[0].report == recording.report
+    assert len(pythonqt.failures) > before
+    assert all(isinstance(failure, TypeError) for failure in pythonqt.failures[before:])
+    del pythonqt.failures[before:]
+
+
 def test_a_file_in_the_current_folder_is_never_run(
     widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
