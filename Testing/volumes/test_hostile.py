@@ -71,11 +71,86 @@ def test_voxels_elsewhere_are_refused_without_being_opened(tmp_path: Path, data:
         write(folder, "b.nhdr", f"{NRRD}DATAFILE: {data}\n"),
         write(folder, "c.nhdr", f"{NRRD}data file: LIST\n{data}\n"),
         write(folder, "a.mhd", f"{META}ElementDataFile = {data}\n"),
-        write(folder, "b.mhd", f"{META}Comment = \rElementDataFile = LOCAL\nElementDataFile:{data}\n"),
-        write(folder, "c.mhd", f"{META}ElementDataFile = LIST\n{data}\n"),
+        write(folder, "c.mhd", f"{META}ElementDataFile = LIST\n" + 5 * f"{data}\n"),
     ):
         with pytest.raises(InputError, match="outside its own folder"):
             read_header(path)
+    assert time.perf_counter() - began < 1
+
+
+DISGUISES = {
+    "a colon": "ElementDataFile : {}",
+    "a vertical tab": "\x0bElementDataFile = {}",
+    "a form feed": "\x0cElementDataFile = {}",
+    "a return and a tab": "Comment = \r\x0bElementDataFile = {}",
+    "a zero": "ElementDataFile\0 = {}",
+    "a zero and more": "ElementDataFile\0xyz = {}",
+    "a return": "Comment = \rElementDataFile = LOCAL\nElementDataFile:{}",
+    "dimensions with a colon": "NDims : -3\nElementDataFile = LOCAL",
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("data", ["/dev/zero", "%s%n%n 1 4 1"])
+def test_fields_that_only_itk_takes_for_fields_are_refused(tmp_path: Path, disguise: str, data: str) -> None:
+    """Its reader strips blanks of all kinds and stops at zeros."""
+    path = write(tmp_path, "a.mha", META + DISGUISES[disguise].format(data) + "\nElementDataFile = LOCAL\n", RAW)
+    with pytest.raises(InputError, match="has a line that is no field"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("header", [f"{META}ElementDataFile = LIST\n", f"{META}ElementDataFile = LIST\na.raw\n"])
+def test_too_few_files_are_refused_not_made_up_of_what_is_in_memory(tmp_path: Path, header: str) -> None:
+    (tmp_path / "a.raw").write_bytes(RAW[:24])
+    with pytest.raises(InputError, match="files for 5 parts of the volume"):
+        read_header(write(tmp_path, "a.mhd", header))
+
+
+def test_files_that_are_missing_or_too_short_are_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"s{number}.raw").write_bytes(RAW[:24])
+    row = write(tmp_path, "a.mhd", f"{META}ElementDataFile = s%d.raw 0 4 1\n")
+    with pytest.raises(InputError, match="from a file that is not there"):
+        read_header(row)
+    (tmp_path / "s4.raw").write_bytes(RAW[:23])
+    with pytest.raises(InputError, match="its header tells of 24 bytes of voxels, but the file has 23"):
+        read_header(row)
+    for name, header in (("a.mha", f"{META}ElementDataFile = LOCAL\n"), ("a.nrrd", f"{NRRD}\n")):
+        with pytest.raises(InputError, match="its header tells of 120 bytes of voxels"):
+            read_header(write(tmp_path, name, header, RAW[:10]))
+
+
+def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "secret.raw").write_bytes(RAW)
+    (folder / "link.raw").symlink_to(tmp_path / "secret.raw")
+    with pytest.raises(InputError, match="outside its own folder"):
+        read_header(write(folder, "a.nhdr", f"{NRRD}data file: link.raw\n"))
+
+
+def test_a_row_that_runs_backwards_is_read(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"s{5 - number}.raw").write_bytes(RAW[24 * number : 24 * (number + 1)])
+    for path in (
+        write(tmp_path, "a.nhdr", f"{NRRD}data file: s%d.raw 5 1 -1\n"),
+        write(tmp_path, "b.nhdr", f"{NRRD}data file: LIST\n" + "\n".join(f"s{5 - n}.raw" for n in range(5)) + "\n"),
+    ):
+        assert read_volume(path).array.ravel(order="F").tolist() == list(range(60))
+
+
+def test_long_words_that_harm_nothing_are_read(tmp_path: Path) -> None:
+    header = f"{NRRD}content: {'x' * 250}\nnote:=see: {'y' * 250}\n\n"
+    assert read_volume(write(tmp_path, "a.nrrd", header, RAW)).array.size == 60
+
+
+def test_a_long_row_is_judged_at_once(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    for data in ("%d" + " " * 900_000 + "x", "a%d.raw 1 999999 1", "a%d.raw 1 5 0", "%d" * 100_000):
+        with pytest.raises(InputError):
+            read_header(write(tmp_path, "a.mhd", f"{META}ElementDataFile = {data}\n"))
+        with pytest.raises(InputError):
+            read_header(write(tmp_path, "a.nhdr", f"{NRRD}data file: {data}\n"))
     assert time.perf_counter() - began < 1
 
 
@@ -89,7 +164,7 @@ def test_patterns_of_file_names_never_reach_printf(tmp_path: Path, data: str) ->
         write(tmp_path, "a.mhd", f"{META}ElementDataFile = {data}\n"),
         write(tmp_path, "a.nhdr", f"{NRRD}data file: {data}\n"),
     ):
-        with pytest.raises(InputError, match="which names no files"):
+        with pytest.raises(InputError, match=r"from a row of files that names none|from a file that is not there"):
             read_header(path)
 
 
@@ -98,7 +173,7 @@ def test_patterns_of_file_names_never_reach_printf(tmp_path: Path, data: str) ->
     [
         ("NDims", "-1", "NDims is not one whole number"),
         ("NDims", "99999999 99999999", "NDims is not one whole number"),
-        ("NDims", "3\nNDims = 30", "NDims is not one whole number"),
+        ("NDims", "3\nNDims = 30", "has the field NDims twice"),
         ("DimSize", "3 4", "DimSize is not a size for each"),
         ("DimSize", "3 4 -5", "DimSize is not a size for each"),
         ("DimSize", "3 4 99999999999", "DimSize is not a size for each"),
@@ -244,3 +319,7 @@ def test_a_message_quotes_nothing_of_a_header(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_header(path)
     assert "JANE" not in str(caught.value)
+    for header in ("data file: /data/DOE^JANE/a.raw\n", "kinds: domain DOE^JANE" + "x" * 300 + "\n\n"):
+        with pytest.raises(InputError) as caught:
+            read_header(write(tmp_path, "a.nhdr", NRRD + header))
+        assert "JANE" not in str(caught.value)

@@ -62,8 +62,7 @@ def read_file_information(path: Path, dicom: bool = False) -> sitk.ImageFileRead
         size = path.stat().st_size if dicom else check_itk_header(path)
         reader.ReadImageInformation()
         voxels = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-        if size is not None:
-            check_file_size(path, voxels * _bytes_of(reader.GetPixelID()), size)
+        check_file_size(path, voxels * _bytes_of(reader.GetPixelID()), size)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except RuntimeError as error:
