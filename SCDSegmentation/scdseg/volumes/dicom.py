@@ -30,9 +30,7 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
     """
     # The finder prints ITK's warnings for every file in the folder that is not DICOM.
     quiet(sitk.ImageSeriesReader())
-    for path in folder.iterdir():
-        if path.is_file():
-            check_lengths(path)
+    named = {path for path in folder.iterdir() if path.is_file() and check_lengths(path)}
     try:
         series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         files: tuple[str, ...] = ()
@@ -49,6 +47,13 @@ def read_dicom_header(folder: Path) -> VolumeHeader:
     if len(series) > 1:
         raise InputError(
             f"{folder} holds {len(series)} DICOM series: put the files of one series in a folder of their own"
+        )
+    # An index is no image; any other file that is not in the series is a slice that would be missed.
+    left_out = {path for path in named if path.name.upper() != "DICOMDIR"} - {Path(file) for file in files}
+    if left_out:
+        raise InputError(
+            f"{folder} holds {len(left_out)} DICOM files that are not of its series or cannot be read: copy the whole "
+            "series again, into a folder of its own"
         )
     if len(files) == 1:
         single = read_itk_header(Path(files[0]), dicom=True)
