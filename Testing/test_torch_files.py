@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from scdseg.torch_files import MAX_PICKLE_BYTES, fits_its_storage, has_names, load
+from scdseg.torch_files import MAX_PICKLE_BYTES, fits_its_storage, has_names, load, share_too_much
 
 
 class Call:
@@ -106,6 +106,71 @@ def test_a_pickle_of_absurd_size_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_pickle_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises((ValueError, pickle.UnpicklingError)):
         load(archive(tmp_path / "damaged.pt", content))
+
+
+def evil() -> bytes:
+    return pickle.dumps({"state_dict": Call(bytearray, 1_500_000_000)}, protocol=2)
+
+
+def test_archives_that_two_readers_understand_in_two_ways_are_refused(tmp_path: Path) -> None:
+    good = pickle.dumps({"a": 1}, protocol=2)
+    with zipfile.ZipFile(tmp_path / "case.pt", "w") as file:
+        file.writestr("archive/DATA.PKL", evil())
+        file.writestr("archive/data.pkl", good)
+    with zipfile.ZipFile(tmp_path / "folders.pt", "w") as file:
+        file.writestr("one/data.pkl", good)
+        file.writestr("two/version", b"3")
+    content = archive(tmp_path / "good.pt", good).read_bytes()
+    (tmp_path / "behind.pt").write_bytes(archive(tmp_path / "x", evil()).read_bytes() + b"PK\x05\x06abc")
+    (tmp_path / "comment.pt").write_bytes(content[:-2] + b"\x03\0abc")
+    (tmp_path / "two.pt").write_bytes(archive(tmp_path / "x", evil()).read_bytes() + content)
+    for name in ("case", "folders", "behind", "comment", "two"):
+        with pytest.raises(ValueError, match=r"as PyTorch's own files never are|of one folder|instead of one"):
+            load(tmp_path / f"{name}.pt")
+    # One more file's table of contents in front of the last, at the place that the last one names.
+    second = bytearray(content)
+    at = second.rfind(b"PK\x05\x06")
+    second[at:at] = b"PK\x01\x02" + bytes(60)
+    (tmp_path / "tables.pt").write_bytes(second)
+    with pytest.raises(ValueError, match="something before or behind"):
+        load(tmp_path / "tables.pt")
+
+
+def test_calls_that_copy_again_and_again_are_refused(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    numbers = b"\x80\x02(" + b"K\x01" * 100_000 + b"tr\0\0\0\0"
+    sizes = numbers + b"]" + b"ctorch\nSize\nj\0\0\0\0\x85Ra" * 5000 + b"."
+    text = b"\x80\x02X\x40\x42\x0f\0" + b"a" * 1_000_000 + b"r\0\0\0\0"
+    codecs = text + b"]" + b"c_codecs\nencode\nj\0\0\0\0X\x08\0\0\0punycode\x86Ra" * 800 + b"."
+    with pytest.raises(ValueError, match="it makes more values than any tensors need"):
+        load(archive(tmp_path / "sizes.pt", sizes))
+    with pytest.raises(ValueError, match="it calls _codecs encode"):
+        load(archive(tmp_path / "codecs.pt", codecs))
+    assert time.perf_counter() - began < 5
+
+
+def test_what_training_writes_is_read(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(3, 3)
+    layer.weight.note = "a parameter with a word of its own"  # type: ignore[assignment]
+    optimiser = torch.optim.AdamW(layer.parameters(), fused=False)
+    layer(torch.rand(1, 3)).sum().backward()
+    optimiser.step()
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [10, 20])
+    content = {
+        "state_dict": layer.state_dict(),
+        "parameter": layer.weight,
+        "optimizer_states": [optimiser.state_dict()],
+        "lr_schedulers": [schedule.state_dict()],
+        "half": torch.rand(2).bfloat16(),
+    }
+    torch.save(content, tmp_path / "last.ckpt")
+    assert torch.equal(load(tmp_path / "last.ckpt")["state_dict"]["weight"], layer.weight)
+
+
+def test_tensors_that_share_their_numbers_are_noticed() -> None:
+    tied = torch.rand(10)
+    assert not share_too_much([tied, tied, torch.rand(3)])
+    assert share_too_much([torch.rand(1000)[:] for _ in range(2)] + [tied.expand(100, 10)] * 50)
 
 
 def test_keys_of_anything_but_text_are_noticed() -> None:

@@ -81,6 +81,8 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
     others = [key for key, value in state.items() if not isinstance(value, Tensor) or not fits_its_storage(value)]
     if others:
         raise ModelError(f"{path}: these entries of its state_dict are no plain tensors: {few(others)}; save it anew")
+    if torch_files.share_too_much(state.values()):
+        raise ModelError(f"{path}: its tensors share their numbers, as those of no network do; save it anew")
     return dict(state)
 
 

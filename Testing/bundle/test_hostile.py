@@ -49,6 +49,26 @@ def test_a_safetensors_header_of_absurd_size_is_not_parsed(bundle_dir: Path, edi
     assert time.perf_counter() - began < 1
 
 
+def test_one_storage_for_all_tensors_is_refused(bundle_dir: Path, edit: Edit) -> None:
+    """A file of a network's size is a network's; one of a hundredth of it would be copied a hundred times."""
+    state = load_file(bundle_dir / WEIGHTS)
+    largest = torch.zeros(max(tensor.numel() for tensor in state.values()))
+    shared = {name: largest[: tensor.numel()].view(tensor.shape) for name, tensor in state.items()}
+    path = bundle_dir / "models" / "model.pt"
+    torch.save(shared, path)
+    content = path.read_bytes()
+    edit("scd.weights", {"file": "models/model.pt", "sha256": sha256(content).hexdigest(), "bytes": len(content)})
+    with pytest.raises(ModelError, match="bytes are no weights of the network"):
+        read_bundle(bundle_dir).load_network()
+
+
+def test_fixed_positions_are_bounded_though_no_file_holds_them(bundle_dir: Path, edit: Edit) -> None:
+    edit("scd.network.img_size", [512, 512, 512])
+    edit("scd.network.assembly_size", 4092)
+    with pytest.raises(ModelError, match="more than any window needs"):
+        read_bundle(bundle_dir)
+
+
 def test_a_message_names_ten_tensors_not_ten_thousand(bundle_dir: Path, edit: Edit) -> None:
     state = load_file(bundle_dir / WEIGHTS)
     save_file(state | {f"surplus {number}": torch.zeros(1) for number in range(10_000)}, bundle_dir / WEIGHTS)
@@ -71,6 +91,14 @@ HOSTILE_JSON = {
     "half a character": (rb'{"a": "\ud800"}', r"control character U\+D800"),
     "a terminal's commands": (rb'{"a": "\u001b]0;owned\u0007"}', r"control character U\+001B"),
     "text turned round": ('{"a": "\u202egpj.exe"}'.encode(), r"control character U\+202E"),
+    "a mark of Arabic letters": ('{"a": "\u061c"}'.encode(), r"control character U\+061C"),
+    "a line break that is none": ('{"a": "one\u2028two"}'.encode(), r"control character U\+2028"),
+    "a paragraph's end": ('{"a": "one\u2029two"}'.encode(), r"control character U\+2029"),
+    "a mark of byte order": ('{"a": "\ufeff"}'.encode(), r"control character U\+FEFF"),
+    "a space without width": ('{"a": "brain\u200bstem"}'.encode(), r"control character U\+200B"),
+    "the first tag": ('{"a": "\U000e0000"}'.encode(), r"control character U\+E0000"),
+    "a letter that only programs see": (rb'{"a": "\udb40\udc41"}', r"control character U\+E0041"),
+    "the last tag, in a key": ('{"\U000e007f": 1}'.encode(), r"control character U\+E007F"),
     "not UTF-8": (b'{"a": "\xff"}', "not a valid JSON file"),
     "too long": (b'"' + b"x" * (1 << 20) + b'"', "larger than the 1048576 bytes"),
     "empty": (b"", "not a valid JSON file"),

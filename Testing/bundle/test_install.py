@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
@@ -76,6 +77,8 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
     "no metadata": ({"changed": {METADATA: None}}, "it has 0 files"),
     "no weights": ({"changed": {WEIGHTS: None}}, "it lacks models/model.safetensors"),
     "two models": ({"changed": {f"two/{METADATA}": b"{}"}}, "it has 2 files"),
+    "a method that reads more than it is asked for": ({"compression": zipfile.ZIP_BZIP2}, "in an unusual way"),
+    "the same": ({"compression": zipfile.ZIP_LZMA}, "in an unusual way"),
     "more weights than recorded": ({"changed": {WEIGHTS: bytes(500 << 20)}}, "is larger than"),
     "fewer weights than recorded": ({"changed": {WEIGHTS: b"short"}}, "has 5 bytes, but the metadata records"),
     "metadata that swells": ({"changed": {METADATA: b" " * (300 << 20)}}, "is larger than 1048576 bytes"),
@@ -93,6 +96,19 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(pack: Pack, tmp_path: P
     assert names_below(tmp_path) == before
     assert list((tmp_path / "models").glob("*")) == []
     assert "get the model again" in str(caught.value)
+
+
+def test_more_weights_than_the_network_has_are_not_even_written(pack: Pack, original: Bundle, tmp_path: Path) -> None:
+    metadata = json.loads((original.path / METADATA).read_text(encoding="utf-8"))
+    metadata["scd"]["weights"]["bytes"] = 2_000_000_000
+    path = pack({METADATA: json.dumps(metadata).encode(), WEIGHTS: bytes(2_000_000_000)})
+    with pytest.raises(ModelError, match="2000000000 bytes are no weights of the network"):
+        install_bundle(path, tmp_path / "models")
+
+
+def test_a_model_that_ships_is_not_hidden_by_another(pack: Pack, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="brain-structures: a model of this name is there already"):
+        install_bundle(pack(root="brain-structures/"), tmp_path / "models")
 
 
 def test_files_beside_the_model_are_never_written_wherever_they_point(pack: Pack, tmp_path: Path) -> None:

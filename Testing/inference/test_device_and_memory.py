@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -133,7 +134,15 @@ def test_running_out_of_memory_is_one_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("device", "text"),
-    [("cuda", "CUDA error: unspecified launch failure"), ("cuda", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")],
+    [
+        ("cuda", "CUDA error: unspecified launch failure"),
+        ("cuda", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        ("cuda", "GET was unable to find an engine: CUDNN_STATUS_NOT_SUPPORTED"),
+        ("cuda", "cublas failed: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        ("cuda", "cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR"),
+        ("cuda", "HIP error: invalid device function"),
+        ("mps", "MPS backend failed to synchronize"),
+    ],
 )
 def test_a_gpu_that_fails_is_one_sentence(device: str, text: str) -> None:
     message = f"device {device} failed while computing .*choose device 'cpu'"
@@ -141,6 +150,21 @@ def test_a_gpu_that_fails_is_one_sentence(device: str, text: str) -> None:
         raise RuntimeError(text)
     with pytest.raises(RuntimeError, match="CUDA"), machine_errors(torch.device("cpu")):
         raise RuntimeError("a word about CUDA in an error of the CPU")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        "Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same",
+        "Could not run 'aten::x' with arguments from the 'CUDA' backend",
+        "attempts to name a device: mps:0",
+    ],
+)
+def test_an_error_of_the_program_that_names_a_device_is_none_of_the_device(text: str) -> None:
+    for device in ("cuda:0", "mps"):
+        with pytest.raises(RuntimeError, match=re.escape(text)), machine_errors(torch.device(device)):
+            raise RuntimeError(text)
 
 
 @pytest.mark.parametrize("allowed", [False, True])

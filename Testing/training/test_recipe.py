@@ -192,3 +192,12 @@ def test_a_recipe_that_cannot_be_written_leaves_the_former_one(
     with pytest.raises(ResourceError, match="No space left"):
         save_recipe(load_recipe(tiny_recipe, {"optimisation.steps": "9"}), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_aliases_are_refused_before_they_grow(tmp_path: Path) -> None:
+    levels = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]" for n in range(1, 30))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"a0: &a0 [x, x]\n{levels}\ndata: *a29\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"aliases .* are not read in recipes") as caught:
+        load_recipe(path)
+    assert len(str(caught.value)) < 1000

@@ -237,6 +237,27 @@ def test_a_volume_of_one_value_but_a_few_compresses_and_is_read(tmp_path: Path) 
     assert read_volume(tmp_path / "a.nii.gz").array.sum() == 1
 
 
+@pytest.mark.parametrize(("start", "length"), [(1 << 30, 1 << 30), (1e9, 16), (float("nan"), 16), (1000.0, -8)])
+def test_extensions_of_absurd_length_are_not_read(tmp_path: Path, start: float, length: int) -> None:
+    nib.save(nib.Nifti1Image(VOXELS, np.eye(4)), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<f", content, 108, start)
+    content[348:352] = b"\1\0\0\0"
+    content[352:360] = struct.pack("<2i", length, 6)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match=r"whose voxels begin at|a header extension of -8 bytes"):
+        read_header(tmp_path / "a.nii.gz")
+
+
+def test_extensions_as_they_are_written_are_let_through(tmp_path: Path) -> None:
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        image = kind(VOXELS, np.eye(4))
+        for text in (b"a comment", b"x" * 100_000):
+            image.header.extensions.append(nib.nifti1.Nifti1Extension(6, text))
+        nib.save(image, tmp_path / "a.nii.gz")
+        assert read_header(tmp_path / "a.nii.gz").shape == VOXELS.shape
+
+
 def element(explicit: bool, tag: tuple[int, int], kind: bytes, length: int, value: bytes = b"") -> bytes:
     """An element whose length need not be its value's."""
     head = struct.pack("<2H2sHL", *tag, kind, 0, length) if explicit else struct.pack("<2HL", *tag, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 METADATA_FILE = Path("configs") / "metadata.json"
 LICENSE_FILE = Path("docs") / "license.txt"
 README_FILE = Path("docs") / "README.md"
+# Fixed positions are worked out, not stored, so no file's size bounds them; a window of 96³ has 1.3 million numbers.
+_MOST_POSITIONS = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,9 @@ def _check_consistency(bundle: Bundle, source: Path) -> None:
     network = bundle.network
     if len(bundle.channels) != network["in_channels"]:
         refuse(f"scd.channels names {len(bundle.channels)} channels, but the network takes {network['in_channels']}")
+    tokens = math.prod(size // network["patch_size"] for size in network["img_size"])
+    if tokens * network["assembly_size"] > _MOST_POSITIONS:
+        refuse(f"scd.network has {tokens} tokens of {network['assembly_size']} numbers, more than any window needs")
     lowest, highest = bundle.keep_ratio_range
     if not lowest <= bundle.keep_ratio <= highest:
         refuse(f"scd.inference.keep_ratio {bundle.keep_ratio} is outside keep_ratio_range {lowest}…{highest}")

@@ -15,7 +15,7 @@ from uuid import uuid4
 from scdseg.archives import open_archive
 from scdseg.bundle.bundle import LICENSE_FILE, METADATA_FILE, README_FILE, Bundle, read_bundle
 from scdseg.bundle.schema import validate
-from scdseg.bundle.search import user_models
+from scdseg.bundle.search import candidates, user_models
 from scdseg.errors import ModelError, ResourceError
 from scdseg.strict_json import MAX_BYTES, read_json
 
@@ -48,7 +48,7 @@ def install_bundle(archive: str | Path, folder: str | Path | None = None) -> Bun
     try:
         with open_archive(path) as opened:
             return _Archive(path, opened).install(target_folder)
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise ModelError(f"{archive}: cannot be read as a ZIP archive ({error}); get the model again") from error
 
 
@@ -73,17 +73,23 @@ class _Archive:
 
     def install(self, folder: Path) -> Bundle:
         """Write the model into a folder."""
+        from scdseg.bundle.weights import check_size, without_weights
+
         name = self._root.name or self._path.stem
         if name.strip(". ") != name or not name.isprintable() or _UNFIT_IN_NAMES & set(name):
             self._refuse(f"{name!r:.100} is no name for a model's folder: rename it")
         target = folder.absolute() / name
-        if target.exists() or target.is_symlink():
-            raise ModelError(f"{target}: a model of this name is there already; remove it first, or rename the new one")
+        there = candidates().get(name, target)
+        if there != target or target.exists() or target.is_symlink():
+            # It would hide the other one, or be hidden by it.
+            raise ModelError(f"{there}: a model of this name is there already; remove it first, or rename the new one")
         with _folder_beside(target) as temporary:
             self._write(METADATA_FILE, temporary, MAX_BYTES)
             metadata = read_json(temporary / METADATA_FILE)
             validate(metadata, "metadata", Path(f"{self._path}:{METADATA_FILE.as_posix()}"))
             weights = metadata["scd"]["weights"]
+            arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["scd"]["network"].items()}
+            check_size(without_weights(arguments, self._path), weights["bytes"], self._path)
             if weights["bytes"] > shutil.disk_usage(temporary).free:
                 raise ResourceError(
                     f"{folder}: has no room for the {weights['bytes']} bytes of {self._path}: free space"
@@ -106,6 +112,9 @@ class _Archive:
             self._refuse(f"{member.filename!r:.100} is no file")
         if member.flag_bits & 1:
             self._refuse("it is encrypted")
+        # Of these alone, Python reads no more at a time than it is asked for.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            self._refuse("it is compressed in an unusual way")
         (folder / file).parent.mkdir(exist_ok=True)
         left = most
         with self._archive.open(member) as source, (folder / file).open("xb") as target:

@@ -32,9 +32,9 @@ def find_bundles() -> tuple[list[Bundle], list[ModelError]]:
         The readable models in search order, and one error for each model or folder of models that cannot be used. An
         unreadable model still hides those of the same name behind it, so that no other model is taken for it silently.
     """
-    candidates, problems = _candidates()
+    problems: list[ModelError] = []
     bundles: list[Bundle] = []
-    for path in candidates.values():
+    for path in candidates(problems).values():
         try:
             bundles.append(read_bundle(path))
         except ModelError as error:
@@ -52,34 +52,41 @@ def find_bundle(name_or_path: str | Path) -> Bundle:
         ModelError: if there is no such model (the message lists those there are) or it cannot be used.
     """
     text = str(name_or_path)
-    candidates, _ = _candidates()
-    if text in candidates:
-        return read_bundle(candidates[text])
+    found = candidates()
+    if text in found:
+        return read_bundle(found[text])
     if (Path(text) / METADATA_FILE).is_file() or Path(text).name != text:
         return read_bundle(text)
     raise ModelError(
-        f"unknown model {text!r}; there are: {', '.join(candidates) or 'none'}. Give one of these or the path of a "
+        f"unknown model {text!r}; there are: {', '.join(found) or 'none'}. Give one of these or the path of a "
         f"bundle's folder; searched: {', '.join(str(folder) for folder in model_folders())}"
     )
 
 
-def _candidates() -> tuple[dict[str, Path], list[ModelError]]:
-    """Bundle folders by name, the first found of each name; and the folders that could not be searched."""
-    candidates: dict[str, Path] = {}
-    problems = []
+def candidates(problems: list[ModelError] | None = None) -> dict[str, Path]:
+    """Folders that look like models, by name, the first found of each name.
+
+    Args:
+        problems: gets an error for each folder that cannot be searched.
+    """
+    found: dict[str, Path] = {}
     for folder in model_folders():
         try:
             for path in sorted(folder.iterdir()):
                 # Hidden folders are bundles that are just being written.
                 if not path.name.startswith(".") and (path / METADATA_FILE).is_file():
-                    candidates.setdefault(path.name, path)
+                    found.setdefault(path.name, path)
+            continue
         except FileNotFoundError:
             # The user's folder need not exist; one that was named should.
-            if folder in _named_folders():
-                problems.append(ModelError(f"{folder}: no such folder; correct SCDSEG_MODELS"))
+            if folder not in _named_folders():
+                continue
+            problem = ModelError(f"{folder}: no such folder; correct SCDSEG_MODELS")
         except OSError as error:
-            problems.append(ModelError(f"{folder}: cannot be searched for models ({error.strerror})"))
-    return candidates, problems
+            problem = ModelError(f"{folder}: cannot be searched for models ({error.strerror}); check its permissions")
+        if problems is not None:
+            problems.append(problem)
+    return found
 
 
 def _named_folders() -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 # Names and shapes of a thousand tensors take 0.1 MB.
 _MAX_HEADER_BYTES = 4 << 20
+_MAX_OVERHEAD_BYTES = 32 << 20
 _SAFETENSORS_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 
@@ -36,8 +36,9 @@ def load_network(bundle: Bundle) -> SCDUNETR:
     verify(bundle)
     with ExitStack() as stack:
         tensors = _open(bundle.weights_path, stack)
-        network = _without_weights(bundle)
+        network = without_weights(bundle.network, bundle.path)
         _compare(tensors, network.state_dict(), bundle.weights_path)
+        check_size(network, bundle.bytes, bundle.weights_path)
         # Copied: a file that stays mapped could be cut short under a network that is in use.
         state = {name: tensor.load().to(torch.float32, copy=True) for name, tensor in tensors.items()}
         for name, values in state.items():
@@ -93,7 +94,7 @@ def _open(path: Path, stack: ExitStack) -> dict[str, _Stored]:
                 dtype = _SAFETENSORS_DTYPES.get(part.get_dtype())
                 stored[name] = _Stored(tuple(part.get_shape()), dtype, file, name)
             return stored
-        if not zipfile.is_zipfile(path):
+        if not torch_files.is_archive(path):
             raise ValueError("not a file of PyTorch 1.6 or newer")
         # Mapped, not read: values stay on disk until they are copied into the network.
         state = torch_files.load(path)
@@ -124,13 +125,33 @@ def _check_header(path: Path) -> None:
         )
 
 
-def _without_weights(bundle: Bundle) -> SCDUNETR:
-    """The network of this bundle, without memory behind its weights."""
+def without_weights(arguments: Mapping[str, Any], source: Path) -> SCDUNETR:
+    """A network without memory behind its weights.
+
+    Raises:
+        ModelError: the arguments do not fit each other.
+    """
     try:
         with torch.device("meta"):
-            return SCDUNETR(**bundle.network)
+            return SCDUNETR(**arguments)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{bundle.path}: the network arguments in its metadata do not work: {error}") from error
+        raise ModelError(
+            f"{source}: the network arguments in its metadata do not work: {error}; get the model again"
+        ) from error
+
+
+def check_size(network: SCDUNETR, size: int, path: Path) -> None:
+    """Compare the size of a weights file with the numbers that its network has: two to eight bytes each.
+
+    Raises:
+        ModelError: the file is too small for them, or holds much more.
+    """
+    numbers = sum(tensor.numel() for tensor in network.state_dict().values())
+    if not 2 * numbers <= size <= 8 * numbers + _MAX_OVERHEAD_BYTES:
+        raise ModelError(
+            f"{path}: {size} bytes are no weights of the network that the metadata describes, which has {numbers} "
+            "numbers; get the model again"
+        )
 
 
 def _compare(stored: Mapping[str, _Stored], expected: Mapping[str, torch.Tensor], path: Path) -> None:
@@ -138,7 +159,7 @@ def _compare(stored: Mapping[str, _Stored], expected: Mapping[str, torch.Tensor]
     problems += [
         f"{name} is not stored as plain floating-point numbers"
         for name, tensor in stored.items()
-        if tensor.dtype is None or not tensor.dtype.is_floating_point
+        if tensor.dtype not in _SAFETENSORS_DTYPES.values()
     ]
     if problems:
         raise ModelError(

@@ -54,6 +54,19 @@ class Recipe:
         return self.directory / Path(self.start).expanduser() if self.start else None
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML without aliases: aliases of aliases make any number of values of a few lines."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read in recipes: write the values out")
+        return super().compose_node(parent, index)
+
+
+def _safe_load(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
     """Read a recipe file, or a shipped one by its name; ``overrides`` maps dotted keys (``data.root``) to YAML values.
 
@@ -70,14 +83,14 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
         shipped = ", ".join(sorted(known.stem for known in RECIPES.glob("*.yaml")))
         raise InputError(f"{path}: there is no such recipe file; recipes that ship: {shipped}")
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = _safe_load(file.read_text(encoding="utf-8"))
     except (OSError, RecursionError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as a YAML recipe ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe is a YAML mapping; see the shipped recipes in {RECIPES}")
     for key, text in (overrides or {}).items():
         try:
-            value = yaml.safe_load(text)
+            value = _safe_load(text)
         except (RecursionError, ValueError, yaml.YAMLError) as error:
             raise InputError(f"--{key} {text}: is not a YAML value ({error})") from error
         if key == "start" and value is None:
@@ -154,14 +167,14 @@ T = TypeVar("T")
 
 def _build(kind: type[T], values: Any, where: str) -> T:
     if not isinstance(values, dict):
-        raise InputError(f"{where}: should be a mapping, not {values!r}")
+        raise InputError(f"{where}: should be a mapping, not {values!r:.200}")
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:
         near = get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {near[0]!r}? Known" if near else "known"
         raise InputError(
-            f"{where}: unknown key {unknown[0]!r}; {hint} are {', '.join(sorted(set(known) - {'directory'}))}"
+            f"{where}: unknown key {unknown[0]!r:.200}; {hint} are {', '.join(sorted(set(known) - {'directory'}))}"
         )
     required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     missing = [name for name in required if name not in values]
@@ -181,12 +194,12 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple) or (items[-1] is not ... and len(value) != len(items)):
             number = "" if items[-1] is ... else f"{len(items)} "
-            raise InputError(f"{where} should be a list of {number}values, not {value!r}")
+            raise InputError(f"{where} should be a list of {number}values, not {value!r:.200}")
         kinds = [items[0]] * len(value) if items[-1] is ... else items
         return tuple(_convert(item, kind, where) for item, kind in zip(value, kinds, strict=True))
     if get_origin(kind) is dict:
         if not isinstance(value, dict):
-            raise InputError(f"{where} should be a mapping, not {value!r}")
+            raise InputError(f"{where} should be a mapping, not {value!r:.200}")
         return {_convert(k, items[0], where): _convert(v, items[1], f"{where}: {k!r}") for k, v in value.items()}
     if NoneType in items:
         return None if value is None else _convert(value, items[0], where)
@@ -197,10 +210,10 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
             return kind(value)
         except (TypeError, ValueError) as error:
             noun = "whole number" if kind is int else "number"
-            raise InputError(f"{where} should be a {noun}, not {value!r}") from error
+            raise InputError(f"{where} should be a {noun}, not {value!r:.200}") from error
     if kind is not Any and not isinstance(value, kind):
         noun = {str: "text", bool: "true or false"}.get(kind, kind.__name__)
-        raise InputError(f"{where} should be {noun}, not {value!r}")
+        raise InputError(f"{where} should be {noun}, not {value!r:.200}")
     return value
 
 

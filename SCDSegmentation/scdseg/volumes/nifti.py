@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from scdseg.errors import InputError
 from scdseg.volumes.checks import check_affine, check_file_size, check_shape
 from scdseg.volumes.volume import Volume, VolumeHeader, is_sheared
 
+# Extensions hold texts; the largest in use have some hundred kilobytes.
+_MAX_EXTENSION_BYTES = 16 << 20
 _UNREADABLE = (
     ImageFileError,
     HeaderDataError,
@@ -107,10 +110,41 @@ def write_nifti(volume: Volume, path: Path) -> None:
     nib.save(image, path)
 
 
+def _check_extensions(path: Path) -> None:
+    """Check that a header's extensions, which nibabel reads as a whole, are no longer than any are.
+
+    Raises:
+        InputError: they are.
+        OSError, EOFError, zlib.error: the file cannot be read.
+    """
+    with ImageOpener(path) as file:
+        header = file.read(540)
+        if len(header) < 352:
+            return
+        order = "<" if header[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
+        second = struct.unpack(f"{order}i", header[:4])[0] == 540
+        start = (
+            struct.unpack(f"{order}q", header[168:176])[0] if second else struct.unpack(f"{order}f", header[108:112])[0]
+        )
+        if not 0 <= start <= _MAX_EXTENSION_BYTES:
+            raise InputError(f"{path} has a header whose voxels begin at {start:g}: export the volume again")
+        at = 544 if second else 352
+        file.seek(at - 4)
+        if file.read(4)[:1] in (b"", b"\0"):
+            return
+        while at < start and len(head := file.read(8)) == 8:
+            length = struct.unpack(f"{order}2i", head)[0]
+            if not 8 <= length <= _MAX_EXTENSION_BYTES - at:
+                raise InputError(f"{path} has a header extension of {length} bytes: export the volume again")
+            at += length
+            file.seek(at)
+
+
 def _load(path: Path) -> nib.Nifti1Image:
     try:
+        _check_extensions(path)
         image = nib.load(path)
-    except (*_UNREADABLE, MemoryError) as error:  # an extension of absurd length
+    except _UNREADABLE as error:
         raise InputError(
             f"{path} is not a readable NIfTI file ({_first_line(error)}): export the volume again"
         ) from error
