@@ -142,7 +142,7 @@ def test_calls_that_copy_again_and_again_are_refused(tmp_path: Path) -> None:
     sizes = numbers + b"]" + b"ctorch\nSize\nj\0\0\0\0\x85Ra" * 5000 + b"."
     text = b"\x80\x02X\x40\x42\x0f\0" + b"a" * 1_000_000 + b"r\0\0\0\0"
     codecs = text + b"]" + b"c_codecs\nencode\nj\0\0\0\0X\x08\0\0\0punycode\x86Ra" * 800 + b"."
-    with pytest.raises(ValueError, match="it makes more values than any tensors need"):
+    with pytest.raises(ValueError, match=r"it makes more values|it nests values"):
         load(archive(tmp_path / "sizes.pt", sizes))
     with pytest.raises(ValueError, match="it calls _codecs encode"):
         load(archive(tmp_path / "codecs.pt", codecs))

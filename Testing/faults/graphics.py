@@ -14,7 +14,7 @@ _GPU_WORKER = Path(__file__).resolve().parents[1] / "slicer_module" / "gpu_worke
 
 
 def faults(seed: int) -> Iterator[Fault]:
-    """The GPU fails at the first window, or dies with its process."""
+    """The GPU fails at the first window."""
     del seed
     for allowed in (False, True):
         words = "the CPU is allowed" if allowed else "the CPU is not allowed"

@@ -23,6 +23,7 @@ from scdseg.checkpoints import from_official, official_name, read_official
 from tiny_model import write_tiny_model
 
 METADATA = "configs/metadata.json"
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 class Models:
@@ -114,7 +115,7 @@ class Models:
             members.append((name, rng.choice((b"", b"/etc/passwd", bytes(10**6))), mode))
         rng.shuffle(members)
         packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+        with zipfile.ZipFile(packed, "w", rng.choice(_COMPRESSIONS)) as archive:
             for name, content, mode in members:
                 member = zipfile.ZipInfo(name.encode("utf-8", "replace").decode() or "x")
                 member.external_attr = mode << 16
@@ -142,13 +143,18 @@ class Models:
             members[pickled] = spoiled(members[pickled], rng)
         elif kind < 0.9:
             members[pickled] = _hostile_pickle(rng)
-        else:
+        elif kind < 0.95:
             del members[rng.choice(list(members))]
+        else:
+            other = rng.choice((pickled.upper(), pickled.replace("/", "/x/"), "other/data.pkl", pickled + "\0"))
+            members = {other: _hostile_pickle(rng), **members} if rng.random() < 0.5 else {**members, other: b"."}
         packed = io.BytesIO()
         compression = zipfile.ZIP_STORED if rng.random() < 0.9 else zipfile.ZIP_DEFLATED
         with zipfile.ZipFile(packed, "w", compression) as archive:
             for name, data in members.items():
                 archive.writestr(name, data)
+        if rng.random() < 0.1:
+            return packed.getvalue() + rng.choice((b"PK\x05\x06abc", b"\0", content))
         return packed.getvalue()
 
     def _write(
@@ -190,7 +196,12 @@ def _hostile_pickle(rng: random.Random) -> bytes:
     call = (
         b"c" + module.encode() + b"\n" + name.encode() + b"\n" + argument + rng.choice((b"\x85", b"\x86", b"")) + b"R"
     )
-    kind = rng.randrange(4)
+    kind = rng.randrange(5)
+    if kind == 4:
+        # Built once, copied by every call.
+        built = b"(" + b"K\x01" * rng.choice((10, 100_000)) + b"tr\0\0\0\0"
+        again = b"c" + module.encode() + b"\n" + name.encode() + b"\nj\0\0\0\0\x85Ra"
+        return b"\x80\x02" + built + b"]" + again * rng.choice((2, 3000)) + b"."
     if kind == 0:
         return b"\x80\x02}X\x01\x00\x00\x00a" + call + b"s."
     if kind == 1:

@@ -45,7 +45,12 @@ _META_VALUES = (
     "MET_OTHER",
     *NAMES,
 )
+_BLANKS = (b"", b"", b"", b" ", b"\x0b", b"\x0c", b"\r", b"x\r")
+_SEPARATORS = (b" = ", b" = ", b" = ", b"=", b" : ", b"\0 = ", b"\0x = ", b"\x0b=\x0c", b" ")
 _DIMENSIONS = (-32768, -1, 0, 1, 2, 7, 8, 300, 32767)
+# Files of these values lie outside; the volumes' own are below a thousand.
+CANARY = 12_321
+_FEW = 20
 _NUMBERS = (float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e-40, 1e38, 25.0, 0.001)
 
 
@@ -65,6 +70,10 @@ class Volumes:
         image = sitk.GetImageFromArray(voxels)
         for name in ("original.nrrd", "original.mha"):
             sitk.WriteImage(image, str(folder / name), useCompression=False)
+        for place in (folder.parent / "canary.raw", folder / "own.raw"):
+            value = CANARY if place.parent != folder else 7
+            place.write_bytes(np.full(voxels.shape, value, np.int16).tobytes())
+        self._elsewhere = ("../canary.raw", str(folder.parent / "canary.raw"), "own.raw", "own%d.raw 1 7 1", "LIST")
         self._originals = {path.name: path.read_bytes() for path in folder.glob("original*")}
         (folder / "series").mkdir()
         write_series(folder / "series", [number * STEP for number in range(4)])
@@ -95,7 +104,7 @@ class Volumes:
             for _ in range(rng.choice((1, 2, 4))):
                 at = rng.randrange(1, len(lines))
                 field = lines[at].partition(b":")[0]
-                value = rng.choice(_NRRD_VALUES).encode("utf-8", "surrogatepass")[:300]
+                value = rng.choice((*_NRRD_VALUES, *self._elsewhere)).encode("utf-8", "surrogatepass")[:300]
                 lines[at] = field + b": " + value
                 if rng.random() < 0.3:
                     lines.insert(
@@ -114,14 +123,17 @@ class Volumes:
             lines = head.strip().split(b"\n")
             for _ in range(rng.choice((1, 2, 4))):
                 at = rng.randrange(len(lines))
-                value = rng.choice(_META_VALUES).encode("utf-8", "surrogatepass")[:300]
-                lines[at] = lines[at].partition(b"=")[0] + b"= " + value
+                value = rng.choice((*_META_VALUES, *self._elsewhere)).encode("utf-8", "surrogatepass")[:300]
+                name = lines[at].partition(b"=")[0].strip()
+                lines[at] = rng.choice(_BLANKS) + name + rng.choice(_SEPARATORS) + value
                 if rng.random() < 0.2:
                     lines.append(
                         rng.choice((b"CompressedData = True", b"HeaderSize = -1", b"CompressedDataSize = 99999999999"))
                     )
             if rng.random() < 0.3:
-                marker = b"ElementDataFile = " + rng.choice(_META_VALUES).encode("utf-8", "surrogatepass")[:300] + b"\n"
+                value = rng.choice((*_META_VALUES, *self._elsewhere)).encode("utf-8", "surrogatepass")[:300]
+                marker = rng.choice(_BLANKS) + b"ElementDataFile" + rng.choice(_SEPARATORS) + value + b"\n"
+                marker += rng.choice((b"", b"own.raw\n", b"../canary.raw\n" * 7, b"ElementDataFile = LOCAL\n"))
             content = b"\n".join(lines) + b"\n" + marker + voxels
         else:
             content = spoiled(content, rng, hot=_HEADER_BYTES["mha"])
@@ -157,8 +169,17 @@ class Volumes:
 
 
 def _read(path: Path) -> None:
-    """As every run does: the header, and only then the voxels."""
-    read_volume(read_header(path))
+    """As every run does: the header, and only then the voxels.
+
+    Raises:
+        AssertionError: voxels are those of a file elsewhere, or of whatever was in memory.
+    """
+    first = read_volume(read_header(path)).array
+    assert np.count_nonzero(first == CANARY) < _FEW, "the voxels of a file elsewhere"
+    # Memory that was just given back is not given out again as it was.
+    filler = np.full(first.shape, -CANARY, np.float32)
+    del filler
+    assert np.array_equal(first, read_volume(path).array), "voxels that were in no file"
 
 
 def _spoil_nifti_field(content: bytearray, rng: random.Random) -> None:

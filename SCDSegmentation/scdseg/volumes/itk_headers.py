@@ -47,6 +47,8 @@ def check_itk_header(path: Path) -> int:
 
 def _beside(path: Path, name: str) -> Path:
     """The file of a name in the header's folder; names themselves are not told, they could be anybody's."""
+    if "\0" in name:
+        raise InputError(f"{path} takes its voxels from a file whose name is none: export the volume again")
     parts = (PurePosixPath(name), PureWindowsPath(name))
     lead_out = any(part.is_absolute() or part.drive or part.root or ".." in part.parts for part in parts)
     folder = path.parent.resolve()

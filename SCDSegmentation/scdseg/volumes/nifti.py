@@ -132,7 +132,8 @@ def _check_extensions(path: Path) -> None:
         file.seek(at - 4)
         if file.read(4)[:1] in (b"", b"\0"):
             return
-        while at < start and len(head := file.read(8)) == 8:
+        # Without a start, nibabel reads extensions to the file's end.
+        while at < (start or math.inf) and len(head := file.read(8)) == 8:
             length = struct.unpack(f"{order}2i", head)[0]
             if not 8 <= length <= _MAX_EXTENSION_BYTES - at:
                 raise InputError(f"{path} has a header extension of {length} bytes: export the volume again")
