@@ -22,6 +22,7 @@ from SCDSegmentationLib.volume_files import volumeBytes
 _FOLDER_PREFIX = "scdseg-run-"
 _FORGOTTEN_SECONDS = 7 * 24 * 3600
 _GONE_SECONDS = 3600
+_SLACK_SECONDS = 120  # that clocks of processes, and of the disks of other machines, may differ
 # Machines may share a folder, and only processes of the own one can be asked for.
 _MACHINE = hashlib.sha256(platform.node().encode("utf-8", "replace")).hexdigest()[:8]
 
@@ -53,7 +54,17 @@ def _isForgotten(folder: Path) -> bool:
     owner = re.match(rf"{_FOLDER_PREFIX}{_MACHINE}-(\d{{1,9}})-", folder.name)
     if owner is None:  # of another machine, or of a version that did not name the process
         return age > _FORGOTTEN_SECONDS
-    return age > _GONE_SECONDS and not psutil.pid_exists(int(owner[1]))
+    if age <= _GONE_SECONDS:
+        return False
+    try:
+        began = psutil.Process(int(owner[1])).create_time()
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:  # it cannot be asked, so it is there
+        return False
+    # Numbers are used again: who began after the folder was last changed has not made it, be it this very process. One
+    # that began in the future has seen another clock, and cannot be compared.
+    return folder.stat().st_mtime + _SLACK_SECONDS < began <= time.time()
 
 
 def makeFolder(volumes: Sequence[slicer.vtkMRMLScalarVolumeNode], results: int = 1) -> Path:

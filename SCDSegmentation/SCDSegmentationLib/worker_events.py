@@ -58,6 +58,50 @@ def parseEvent(line: bytes) -> dict[str, Any]:
     return event
 
 
+def ownProcess(pid: int, started: int) -> Any:
+    """The process of a number that a worker gave, as psutil's object, which tells it from a later one of that number.
+
+    Args:
+        pid: the number that was given.
+        started: number of the process that was started: the worker, or a launcher before it; 0 if it has ended.
+
+    Returns:
+        None if there is nothing to end: one of both is gone, or packages are missing, which the worker itself tells.
+
+    Raises:
+        BadEventError: the process is neither the one that was started nor one of those that it has started.
+    """
+    try:
+        import psutil  # installed with the packages of the worker, so not before the module is loaded
+    except ImportError:
+        return None
+    if not started:
+        return None
+    try:
+        process = psutil.Process(pid)
+        if _descends(process, started):
+            return process
+    except psutil.NoSuchProcess:
+        return None
+    except psutil.Error as error:
+        raise BadEventError("the process cannot be asked whose it is") from error
+    raise BadEventError("the process is another's")
+
+
+def isOwn(process: Any, started: int) -> bool:
+    """Whether what :func:`ownProcess` found is still there, and still belongs to the process that was started."""
+    import psutil
+
+    try:
+        return process.is_running() and _descends(process, started)
+    except psutil.Error:
+        return False
+
+
+def _descends(process: Any, started: int) -> bool:
+    return started in (each.pid for each in (process, *process.parents()))
+
+
 def shortened(text: str, characters: int = MAX_TEXT) -> str:
     """A text of at most so many characters, with "…" where it was cut."""
     return text if len(text) <= characters else text[: characters - 1] + "…"
@@ -122,7 +166,8 @@ def _integer(value: Any) -> int:
 
 
 def _pid(value: Any) -> int:
-    # It is killed one day: 0, 1 and negative numbers would mean others, and groups of processes.
+    # It is killed one day: 0, 1 and negative numbers would mean others, and groups of processes. Whose process it is
+    # tells ``ownProcess``.
     if not 1 < _integer(value) < 2**31 or value == os.getpid():
         raise ValueError("is not the number of a process that could be the worker")
     return value

@@ -22,7 +22,7 @@ import scdseg
 from scdseg.worker import PROTOCOL
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.signal import Signal
-from SCDSegmentationLib.worker_events import BadEventError, NoEventError, parseEvent
+from SCDSegmentationLib.worker_events import BadEventError, NoEventError, isOwn, ownProcess, parseEvent
 from SCDSegmentationLib.worker_output import ErrorLines, FloodError, LineQueue, LogLines
 
 _CANCEL_GRACE_MS = 700
@@ -58,12 +58,17 @@ class WorkerProcess:
         """Begin with a process that has not said anything yet."""
         self._lines, self._errors = LineQueue(), ErrorLines(self._log)
         self._goingOn = self._finished = self._ready = False
-        self._pid: int | None = None  # of Python itself: Slicer's launcher stands between
+        self._python: Any = None  # the process of Python itself: Slicer's launcher stands between
 
     @property
     def running(self) -> bool:
         """Whether a process is there."""
         return self._process is not None
+
+    @property
+    def _pid(self) -> int | None:
+        """Number of the process of Python itself, once it is known."""
+        return None if self._python is None else self._python.pid
 
     def start(self) -> None:
         """Start the process unless it is there.
@@ -188,7 +193,7 @@ class WorkerProcess:
         if (kind == "ready") == self._ready:  # it comes first, and once
             self._failForGarbage(line)
         elif kind == "ready":
-            self._onReady(event)
+            self._onReady(event, line)
         elif kind == "loaded":
             self._log.add(f"segmentation process ready after {event['seconds']:.1f} s")
         elif kind == "log":
@@ -200,8 +205,13 @@ class WorkerProcess:
                 self._open.discard(event["id"])
             self.event.emit(event)
 
-    def _onReady(self, event: dict[str, Any]) -> None:
-        self._ready, self._pid = True, event["pid"]
+    def _onReady(self, event: dict[str, Any], line: bytes) -> None:
+        try:
+            self._python = ownProcess(event["pid"], self._process.processId())
+        except BadEventError:
+            self._failForGarbage(line)
+            return
+        self._ready = True
         if event.get("protocol") != PROTOCOL:
             self._fail(
                 f"The segmentation process speaks version {event.get('protocol')!r:.20} of the protocol and the panel "
@@ -263,9 +273,10 @@ class WorkerProcess:
             # This may be called from the process's own signal, which goes on with it: let it live until the next turn.
             qt.QTimer.singleShot(0, lambda: process.deleteLater())
             return
-        if self._pid is not None:
+        # Asked once more: since then the number may have gone to another process.
+        if self._python is not None and isOwn(self._python, process.processId()):
             with suppress(OSError):
-                os.kill(self._pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+                os.kill(self._python.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         process.closeWriteChannel()
         process.kill()
         # Reaped when it is gone; until then Qt's object must live.

@@ -18,7 +18,8 @@ from scdseg import __version__
 from scdseg.redaction import redact
 
 LEFT_OUT = (
-    "Left out: names of volumes, nodes, files, folders, computer and user; paths; text of image headers; images. "
+    "Left out: names of volumes, nodes, files, computer and user; names of folders, but for those of models; paths; "
+    "text of image headers; images. The names of models, which are their folders', are in this text. "
     "Where one stood in a message, <name>, <path>, <text> or <number> stands now."
 )
 MAX_BYTES = 100_000

@@ -2,15 +2,16 @@
 
 Three rules, each made for what the one before may miss. Names and paths that are known go first. Then goes what looks
 like a path, stands in quotes or is a number that may be a date or an identifier. At last goes every word that this
-program's own source, or the short list below of what libraries and systems say, does not have: a name that got into a
-message in a way that nobody thought of is not among these.
+program's own source, or the short lists below of what libraries and systems say, does not have: a name that got into a
+message in a way that nobody thought of is not among these. Many names are words, too (Mark, Black, Best): a word with a
+capital stays only if it is a term, or begins a sentence and really begins one of this program's messages.
 """
 
 from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,30 +26,44 @@ _SYMBOLS = "…–×→≥≤’"  # beyond ASCII, and in messages of this progr
 # What is settled becomes one character of those that are for private use, so that no later rule touches it.
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _FIRST_PRIVATE = 0xE000
-_DATE = re.compile(r"\d+/\d+/\d+")
-_FRACTION = re.compile(r"(?<![\w./\\])\d{1,5}/\d{1,5}(?![\w./\\])")
+_PART = r"\d+(?:\.\d+)*"
+# Numbers in a row: dates, telephone numbers and identifiers are written in many ways.
+_ROW = re.compile(rf"{_PART}(?:(?:[\s_:/-]{{1,3}}|\.\s){_PART})*")
+# Identifiers with hyphens, DICOM UIDs, dates.
+_PERSONAL = re.compile(r"\d-\d|\d+(?:\.\d+){3,}|(?<![\d.])(?:\d{1,2}\.\d{1,2}\.\d{4}|\d{4}\.\d{1,2}\.\d{1,2})(?![\d.])")
+# Large numbers are harmless before what they count or measure, as a size, and where programs number their own.
+_COUNTED = re.compile(
+    r"\s(?:bytes?|[kKMGT]i?B|mm|cm|ml|ms|s|seconds|minutes|voxels|pixels|windows|tokens|labels|structures|slices|frames|"
+    r"images|volumes|channels|classes|values|elements|characters|files|lines|levels|parts|events|requests|steps|times|"
+    r"threads|bits)(?!\w)|\s?×"
+)
+_NUMBERED = re.compile(r"(?:(?<!\w)(?:windows|Errno|WinError) |\", line )$")
+_FRACTION = re.compile(r"(?<![\w./\\])(?:0|[1-9]\d{0,4})/(?:0|[1-9]\d{0,4})(?![\w./\\])")
 # A root, a drive, a share, a home folder, or anything else before a separator.
 _PATH_START = re.compile(r"(?:[A-Za-z]:|(?<![\w.~@%+-])[\w.~@%+-]+)?[\\/](?=\S)")
 _KNOWN_END = re.compile(rf".*\.({'|'.join(re.escape(e) for e in _EXTENSIONS)})(?!\w)", re.IGNORECASE)
 _INSTALLED = (Path(__file__).parents[1], module_dir())  # folders that this program's packages lie in
 _OWN_SOURCE = re.compile(r"(?:scdseg|SCDSegmentationLib)[\\/](?:\w+[\\/])*\w+\.py$")
 _QUOTED = re.compile(r"(?<!\w)'(.+?)'(?!\w)|\"(.*?)\"|[“”„«‘](.*?)[”“»’]|`(.*?)`")
-# Dates, identifiers with hyphens, DICOM UIDs, whatever has many digits.
-_NUMBER = re.compile(
-    r"\d+(?:-\d+)+|\d+(?:\.\d+){3,}|(?<![\d.])(?:\d{1,2}\.\d{1,2}\.\d{4}|\d{4}\.\d{1,2}\.\d{1,2})(?![\d.])|\d{6,}"
-)
 # Marks of scripts beyond ASCII are no letters to a pattern, but parts of words.
 _WORD = re.compile(rf"(?:\w|[^\x00-\x7f\ue000-\uf8ff{_SYMBOLS}])+")
 _DEVICE = re.compile(r"(?:cpu|cuda|mps)(?::\d{1,2})?")
 _DIMENSIONS = re.compile(r"(?<!\w)[234]-D(?!\w)")
-_SENTENCE_END = re.compile(r"(?:^|[.:!?]\s+|[(\[]|\| )$")
+_SENTENCE_END = re.compile(r"(?:^|[.:!?\]]\s+|[(\[]|\| )$")
+# How messages begin in the source: after a quote, or after the end of a sentence within it. The panel writes the first
+# letter of the engine's errors as a capital.
+_NO_MESSAGE = re.compile(r'"""(?:.|\n)*?"""|^\s*#.*$', re.MULTILINE)
+_LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+_BEGINNING = re.compile(r"(?:^|[.:!?] |[(\[])([A-Z][a-z]+)(?= [a-z'{])")
+_ENGINES_BEGINNING = re.compile(r'(?:Error\(|(?:_|message) = \(?|[A-Z] = \()\s*f?"([a-z]+) ')
 _REPEATED = re.compile(r"<text>(?:[^\w<]*<text>)+")
 
 _SAFE_QUOTED = """
     auto bf16 fp32 torch torchvision monai numpy scipy nibabel safetensors jsonschema platformdirs psutil
     SimpleITK rich scd scdseg
 """
-# What PyTorch, ITK, Python and operating systems say when something goes wrong, and the products that they name.
+# What PyTorch, ITK, Python and operating systems say when something goes wrong, and proper terms: names of products and
+# parts of the panel, which have capitals wherever they stand.
 _OTHER_WORDS = """
     abort aborted access address alias allocate allocated allocation allocator already argument arguments assert
     assertion attribute available bad bits broken buffer bug build built bus byte bytes call callback calls capability
@@ -63,10 +78,17 @@ _OTHER_WORDS = """
     support supported symbol system target temporarily tensor tensors terminated thread threads time timeout total
     traceback tried triggered type unable unavailable undefined unexpected unknown unspecified unsupported usage using
     value values version warning warnings while
-    AMD API ARM CPU CUDA CUDNN DLL Errno GB GiB GPU HIP ITK KiB MB MiB MPS MSVC NVIDIA NVML NaN OOM OpenMP PyTorch
-    Python RAM RGB ROCm VTK Win WinError
+    AMD API ARM ASCII BF16 CPU CSV CUBLAS CUDA CUDNN DICOM DLL Errno GB GDCM GPU GUI GiB HIP HTML ITK JSON KiB LPS MB
+    MONAI MPS MRI MSVC MiB NIfTI NRRD NVIDIA NVML NaN OOM OpenMP PNG PyTorch Python RAM RAS RGB ROCm SCD SHA TF32 UTF
+    VTK WinError ZIP
     Advanced Apple Apply Cast Dice Extensions File Input Inputs Intel Internal Linux Manager Outputs Overlay Permission
-    Press Scalar Slicer Traceback Utils Volume Volumes Warning Windows
+    Scalar Slicer Traceback Utils Volume Volumes Warning Windows
+"""
+# What sentences of libraries and systems begin with, and "Press Apply". None of these is a name.
+_OTHER_BEGINNINGS = """
+    Aborted Access Assertion Cannot Connection Could Expected Failed Illegal Insufficient Invalid Killed Mismatch
+    Missing No Not Operation Press Segmentation Tensor Tensors The This Too Tried Unable Unexpected Unknown Unsupported
+    Using
 """
 
 
@@ -113,11 +135,10 @@ class _Redaction:
 
     def line(self, line: str) -> str:
         """A line without what is not known to be harmless."""
-        line = _DATE.sub(lambda _: self.settle("<number>"), line)
+        line = _ROW.sub(self._row, line)
         for harmless in (_FRACTION, _DIMENSIONS):
             line = harmless.sub(lambda found: self.settle(found[0]), line)
         line = _QUOTED.sub(self._quoted, self._without_paths(line))
-        line = _NUMBER.sub(lambda _: self.settle("<number>"), line)
         line = _WORD.sub(self._word, line)
         return "".join(c if " " <= c <= "~" or c in _SYMBOLS or _PRIVATE.match(c) else " " for c in line)
 
@@ -156,26 +177,51 @@ class _Redaction:
         is_safe = is_code or content in _SAFE_QUOTED.split() or _DEVICE.fullmatch(content)
         return self.settle(found[0] if is_safe else "<text>")
 
+    def _row(self, found: re.Match[str]) -> str:
+        row, before, after = found[0], found.string[: found.start()], found.string[found.end() :]
+        parts = re.findall(_PART, row)
+        if len(parts) < 3 and not _PERSONAL.search(row):
+            counts = len(parts) == 1 or "/" in row
+            harmless = counts and (_COUNTED.match(after) or _NUMBERED.search(before))
+            if harmless or not re.search(r"\d{4}", row):
+                return row
+        return self.settle("<number>")
+
     def _word(self, found: re.Match[str]) -> str:
         word, before = found[0], found.string[: found.start()]
-        if re.fullmatch(r"[0-9_]+", word):
+        if re.fullmatch(r"[0-9]+", word):  # the rows of numbers were judged before
             return word
-        starts = word.istitle() and word.lower() in _known_words() and _SENTENCE_END.search(before)
-        return word if starts or word in _known_words() else self.settle("<text>")
+        begins = word in _beginnings() and _SENTENCE_END.search(before)
+        return word if begins or word in _known_words() else self.settle("<text>")
 
 
 @cache
 def _known_words() -> frozenset[str]:
     """Words of the source of the module and of the parts of the engine that it uses, and those of the list above.
 
-    Nothing is known where the source is not there. A capital alone makes no other word, and an initial none at all, so
-    that words of everyday do not let through the names that they are also.
+    Nothing is known where the source is not there. Words in capitals, and those with a capital at the beginning, are
+    known only from the list, so that words of everyday do not let through the names that they are also.
     """
-    folders = [module_dir() / "SCDSegmentationLib"]
-    folders += [Path(__file__).parent / name for name in ("bundle", "inference", "volumes", "worker")]
     words: set[str] = set()
-    for file in (file for folder in folders for file in folder.glob("*.py")):
-        words.update(re.findall(r"[A-Za-z_]\w*", file.read_text(encoding="utf-8", errors="replace"), re.ASCII))
-    own = {word for word in words if not (word.istitle() or (len(word) == 1 and word.isupper()))}
+    for source in _sources():
+        words.update(re.findall(r"[A-Za-z_]\w*", source, re.ASCII))
+    own = {word for word in words if not (word.istitle() or (word.isupper() and "_" not in word))}
     errors = {name for name in dir(builtins) if name.endswith(("Error", "Exception", "Warning", "Interrupt"))}
     return frozenset(own | errors | {*_OTHER_WORDS.split()})
+
+
+@cache
+def _beginnings() -> frozenset[str]:
+    """Words with a capital that sentences begin with: in the same source, and in the list above."""
+    words = {*_OTHER_BEGINNINGS.split()}
+    for source in (_NO_MESSAGE.sub("", source) for source in _sources()):
+        words.update(word for literal in _LITERAL.findall(source) for word in _BEGINNING.findall(literal))
+        words.update(word.title() for word in _ENGINES_BEGINNING.findall(source))
+    return frozenset(words)
+
+
+def _sources() -> Iterator[str]:
+    folders = [module_dir() / "SCDSegmentationLib"]
+    folders += [Path(__file__).parent / name for name in ("bundle", "inference", "volumes", "worker")]
+    for file in (file for folder in folders for file in folder.glob("*.py")):
+        yield file.read_text(encoding="utf-8", errors="replace")

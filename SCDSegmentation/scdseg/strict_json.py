@@ -15,8 +15,12 @@ MAX_BYTES = 1 << 20
 MAX_VALUES = 50_000
 """How many values such a file may hold; a model of 255 labels has 5000."""
 _MAX_DEPTH = 64
-# Line breaks and tabs may stand in a description. The others drive terminals, and turn the order of what is read.
-_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Line breaks and tabs may stand in a description. The others drive terminals, turn the order of what is read, break
+# lines where nobody expects it, or are there without being seen.
+_CONTROL = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\U000e0000-\U000e007f]"
+)
 
 
 def read_json(path: Path) -> Any:

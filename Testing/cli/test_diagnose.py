@@ -65,6 +65,16 @@ def test_it_is_written_into_a_file_or_says_why_not(
     assert f"{tmp_path} cannot be written" in capfd.readouterr().err
 
 
+def test_help_text_and_the_page_on_security_say_that_names_of_models_are_in_it(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["diagnose", "--help"])
+    page = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+    for text in (capfd.readouterr().out, diagnostics.LEFT_OUT, page.partition("## Privacy")[2]):
+        assert "names of models, which are their folders'," in " ".join(text.split())
+
+
 def test_a_broken_installation_is_told_of(models: Path, monkeypatch: pytest.MonkeyPatch, capfd: object) -> None:
     def broken() -> None:
         raise ImportError("libtorch_cpu.so: cannot open shared object file: /home/SECRETNAME/lib")

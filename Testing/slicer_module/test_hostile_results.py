@@ -21,6 +21,7 @@ import slicer
 
 from embedded_slicer.gui import pythonqt
 from SCDSegmentationLib import results as results_module
+from SCDSegmentationLib.run_folder import makeFolder
 from slicer_module.helpers import add_volume, apply, choose, scene_state, wait_until
 from slicer_module.sweep_helpers import compare, explorer
 from slicer_module.test_faults import ready
@@ -239,6 +240,7 @@ def test_folders_of_applications_that_are_gone_are_removed_whatever_the_clock_sa
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert not psutil.pid_exists(gone.pid)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     mine = f"scdseg-run-{hashlib.sha256(platform.node().encode()).hexdigest()[:8]}"
     hour, week, year = 3600, 7 * 24 * 3600, 365 * 24 * 3600
     # By name, with the age and whether it stays.
@@ -246,8 +248,10 @@ def test_folders_of_applications_that_are_gone_are_removed_whatever_the_clock_sa
         f"{mine}-{gone.pid}-old": (hour + 60, False),
         f"{mine}-{gone.pid}-new": (hour - 60, True),
         f"{mine}-{gone.pid}-future": (-year, True),
-        f"{mine}-{os.getpid()}-alive": (year, True),
-        f"{mine}-{os.getppid()}-alive": (year, True),
+        f"{mine}-{os.getpid()}-new": (hour - 60, True),
+        # Of applications that are gone, whose numbers were given again.
+        f"{mine}-{os.getpid()}-older-than-we-are": (year, False),
+        f"{mine}-{other.pid}-older-than-it": (year, False),
         "scdseg-run-unnamed": (week - 60, True),
         "scdseg-run-ancient": (week + 60, False),
         f"{mine}-{10**30}-number": (week + 60, False),
@@ -266,3 +270,26 @@ def test_folders_of_applications_that_are_gone_are_removed_whatever_the_clock_sa
     assert left == {name for name, (_, stays) in folders.items() if stays}
     for name in left:
         shutil.rmtree(folder / name)
+    other.communicate()
+
+
+@pytest.mark.parametrize("began", [-9 * 3600, 30 * 60, None])
+def test_folders_of_an_application_that_runs_for_long_stay(
+    widget: Any, monkeypatch: pytest.MonkeyPatch, began: float | None
+) -> None:
+    """One that began before the folder was made, at a later hour of a clock set back since, or that tells nothing."""
+
+    def create_time(process: psutil.Process) -> float:
+        if began is None:
+            raise psutil.AccessDenied(process.pid)
+        return time.time() + began
+
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    folder = Path(slicer.app.temporaryPath) / f"scdseg-run-{machine}-{os.getpid()}-alive"
+    folder.mkdir()
+    os.utime(folder, (time.time() - 8 * 3600,) * 2)
+    monkeypatch.setattr(psutil.Process, "create_time", create_time)
+    made = makeFolder([add_volume()])
+    assert folder.is_dir()
+    made.rmdir()
+    folder.rmdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,10 @@ import slicer
 from embedded_slicer.gui import pythonqt
 from measure_panel import Heartbeat
 from SCDSegmentationLib import worker_process
-from SCDSegmentationLib.worker_events import BadEventError, NoEventError, parseEvent
+from SCDSegmentationLib.worker_events import BadEventError, NoEventError, isOwn, ownProcess, parseEvent
 from slicer_module.helpers import add_volume, apply, choose, scene_state, wait_until
 from slicer_module.test_faults import ready
-from slicer_module.worker_scripts import GREETING, READY, WINDOW, scripted
+from slicer_module.worker_scripts import GREETING, READY, SCRIPTED, WINDOW, scripted, started, worker
 
 AGAIN = "and was stopped. Press Apply to start it again"
 GARBAGE = "sent what cannot be understood ("
@@ -137,6 +139,63 @@ def test_no_other_process_is_killed_whatever_number_the_worker_gives(
     with scripted(widget, tmp_path, [], greeting=[{"say": READY.replace("@PID@", pid)}]):
         assert GARBAGE in apply(widget)
         assert scene_state() == nodes
+    assert killed == []
+
+
+def test_a_foreign_process_that_the_worker_names_survives(widget: Any, tmp_path: Path) -> None:
+    foreign = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        greeting = [{"say": READY.replace("@PID@", str(foreign.pid))}]
+        assert GARBAGE in fails(widget, tmp_path, [{"say": "Segmentation fault"}], greeting=greeting)
+        with pytest.raises(subprocess.TimeoutExpired):
+            foreign.wait(0.5)
+    finally:
+        foreign.kill()
+        foreign.wait()
+
+
+def test_the_worker_behind_a_launcher_is_killed_and_no_other(
+    widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    kill = os.kill
+    monkeypatch.setattr(worker_process.os, "kill", lambda pid, number: (killed.append(pid), kill(pid, number)))
+    launcher = "import subprocess, sys; subprocess.call([sys.executable, *sys.argv[1:]])"
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"greeting": GREETING, "answer": [{"say": "Segmentation fault"}]}), encoding="utf-8")
+    choose(widget, add_volume())
+    with worker(widget, "-c", launcher, SCRIPTED, script):
+        assert GARBAGE in apply(widget)
+    assert killed == started(tmp_path)
+    wait_until(lambda: not psutil.pid_exists(killed[0]), 5)
+
+
+def test_a_process_is_the_workers_only_while_it_is_below_what_was_started() -> None:
+    child, sibling = (subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2))
+    own = ownProcess(child.pid, os.getpid())
+    assert own.pid == child.pid
+    assert isOwn(own, os.getpid())
+    assert isOwn(own, child.pid)
+    assert not isOwn(own, sibling.pid)
+    for foreign in (os.getpid(), child.pid):
+        with pytest.raises(BadEventError):
+            ownProcess(foreign, sibling.pid)
+    child.communicate()
+    assert not isOwn(own, os.getpid())
+    assert ownProcess(child.pid, os.getpid()) is None
+    assert ownProcess(sibling.pid, 0) is None
+    sibling.communicate()
+
+
+def test_a_later_process_of_the_workers_number_is_not_killed(
+    widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(worker_process.os, "kill", lambda pid, number: killed.append(pid))
+    choose(widget, add_volume())
+    monkeypatch.setattr(psutil.Process, "is_running", lambda _: False)
+    with scripted(widget, tmp_path, [{"say": "Segmentation fault"}]):
+        assert GARBAGE in apply(widget)
     assert killed == []
 
 

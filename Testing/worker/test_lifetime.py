@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from scdseg.bundle import Bundle
 from scdseg.errors import ResourceError
 from scdseg.volumes import discard_staged, staged
+from scdseg.worker.lifetime import Parent
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 
@@ -131,6 +133,33 @@ def test_an_engine_that_cannot_be_loaded_is_told_and_closes_what_was_asked_for(
     for event in (error, closing):
         assert (event["event"], event["code"]) == ("error", "internal")
         assert "DLL load failed" in event["message"]
+
+
+def test_a_parent_that_cannot_be_asked_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise psutil.AccessDenied
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "__init__", denied)
+        assert not Parent(os.getpid()).gone()
+    monkeypatch.setattr(psutil.Process, "status", denied)
+    assert not Parent(os.getpid()).gone()
+
+
+def test_whatever_cannot_be_cleared_away_the_process_ends() -> None:
+    done = run_python(
+        "from types import SimpleNamespace\n"
+        "from scdseg.worker import service\n"
+        "def fail():\n"
+        "    print('tried', flush=True)\n"
+        "    raise PermissionError('the file is in use')\n"
+        "service._CLEAN_UP_S = 0\n"
+        "ending = object.__new__(service.Service)\n"
+        "ending._engine = SimpleNamespace(discard_files=fail)\n"
+        "ending._scratch = SimpleNamespace(remove_if_orphaned=fail)\n"
+        "ending._end_late()\n"
+    )
+    assert done.stdout.splitlines() == ["tried", "tried"]
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

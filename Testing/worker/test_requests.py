@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Any
 
 import pytest
+
+from scdseg.worker.requests import ProtocolError, parse_request
 
 SEGMENT = {"request": "segment", "id": 7, "images": ["a.nrrd"], "model": "m", "outputs": {"labels": "o.nrrd"}}
 SWEEP = {
@@ -51,6 +55,16 @@ BAD_LINES = {
     "tolerance as text": (changed(SWEEP, tolerance="high"), 7, "field 'tolerance' of sweep is 'high': give a number"),
     "sweep without folder": (changed(SWEEP, outputs={"labels": "o.nrrd"}), 7, "field 'outputs' of sweep"),
 }
+
+
+def test_no_half_of_a_character_is_a_path_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one of those that stand for bytes elsewhere; Windows's own encoding would let all of them through."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "fsencode", lambda text: text.encode("utf-8", "surrogatepass"))
+    assert parse_request(changed(SEGMENT, images=["größer 体积.nrrd"])).id == 7
+    for name in ("\ud800", "a\udfff", "a\udcff"):
+        with pytest.raises(ProtocolError, match="field 'images' of segment"):
+            parse_request(changed(SEGMENT, images=[name]))
 
 
 @pytest.mark.parametrize("kind", BAD_LINES)

@@ -14,7 +14,8 @@ def add_parser(subparsers: Any) -> None:
         "diagnose",
         help="tell versions, devices and models, for the developers",
         description="Tell what the developers need to know of this computer to find an error: versions, devices, "
-        "memory, models. No names of files or folders, no paths, nothing of images.",
+        "memory, models. The names of models, which are their folders', are in it; no other names of files or "
+        "folders, no paths, nothing of images.",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the text into a file instead of printing it")
     parser.set_defaults(run=run)

@@ -205,8 +205,9 @@ def machine_errors(device: torch.device) -> Iterator[None]:
         raise
 
 
-# What PyTorch calls CUDA's and Apple's libraries in errors that have no class of their own.
-_OF_A_GPU = re.compile("CUDA|CUDNN|CUBLAS|MPS", re.IGNORECASE)
+# What PyTorch says of drivers and their libraries in errors that have no class of their own. A device's name alone
+# is in errors of the program, too, such as tensors on two devices.
+_OF_A_GPU = re.compile("CUDA error|cuDNN error|CUBLAS_STATUS|CUDNN_STATUS|CUSOLVER_STATUS|MPS backend|HIP error")
 _OUT_OF_MEMORY = (
     "memory ran out while computing on {device}: close other programs, crop the volume, or choose another device"
 )

@@ -36,12 +36,16 @@ class Parent:
                     self._process = psutil.Process(self._pid)
                 except psutil.NoSuchProcess:
                     self._never_was = True
+                except psutil.Error:  # it cannot be asked, so it is there
+                    return False
             if self._never_was:
                 return True
         try:
             return not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
+        except psutil.Error:
+            return False
 
     def watch(self, end: Callable[[], None]) -> None:
         """Call ``end`` when it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +109,9 @@ def _is_text(value: Any) -> bool:
     if not isinstance(value, str) or not value or "\0" in value:
         return False
     try:
-        # Half of a surrogate pair, which JSON can write, is in no file's name.
-        os.fsencode(value)
+        # Half of a surrogate pair, which JSON can write, is in no file's name. Where names are bytes, some stand for
+        # those that are no UTF-8; Windows has no such names, and its ``os.fsencode`` would take every half.
+        value.encode("utf-8") if sys.platform == "win32" else os.fsencode(value)
     except UnicodeEncodeError:
         return False
     return True

@@ -78,11 +78,16 @@ class Service:
             self._jobs.cancel_all()
 
     def _end_late(self) -> None:
-        time.sleep(_CLEAN_UP_S)
-        if self._engine is not None:
-            self._engine.discard_files()
-        self._scratch.remove_if_orphaned()
-        os._exit(0)
+        # Whatever cannot be cleared away, the process ends: nobody else would end it.
+        try:
+            time.sleep(_CLEAN_UP_S)
+            if self._engine is not None:
+                self._engine.discard_files()
+        finally:
+            try:
+                self._scratch.remove_if_orphaned()
+            finally:
+                os._exit(0)
 
     def _work(self, job: Job, engine: Engine) -> None:
         try:
