@@ -12,7 +12,9 @@ from SCDSegmentationLib.journal import Journal, modelText
 from SCDSegmentationLib.models import findModels
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 
-COPIED = "Copied: versions, devices and steps, without names of volumes, paths or images. Paste it into an e-mail or an issue."
+COPIED = (
+    "Copied: versions, devices and steps, without names of volumes, paths or images. Paste it into an e-mail or an issue."
+)
 
 
 def diagnosticsText(journal: Journal, parameters: SCDSegmentationParameters | None) -> str:
