@@ -13,7 +13,8 @@ from SCDSegmentationLib.models import findModels
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 
 COPIED = (
-    "Copied: versions, devices and steps, without names of volumes, paths or images. Paste it into an e-mail or an issue."
+    "Copied: versions, devices and steps, without names of volumes, paths or images. "
+    "Paste it into an e-mail or an issue."
 )
 
 
