@@ -38,6 +38,7 @@ class WorkerRun(SteppedRun, ABC):
         super().__init__(request)
         self._worker = worker
         self._requestId: int | None = None
+        self._mayBeDead = False  # a process from before, which has said nothing on this run
         self._answered = False  # the result is there: the worker does not matter any more
         self._folder = makeFolder(request.volumes, results)
         self._images = [self._folder / f"input_{number}.nrrd" for number in range(len(request.volumes))]
@@ -48,6 +49,7 @@ class WorkerRun(SteppedRun, ABC):
 
     def start(self) -> None:
         """Begin; everything else happens in the event loop."""
+        self._mayBeDead = self._worker.running
         try:
             self._worker.start()
             self._writers = [
@@ -103,6 +105,7 @@ class WorkerRun(SteppedRun, ABC):
     def _onEvent(self, event: dict[str, Any]) -> None:
         if self._ended or self._requestId is None or event["id"] != self._requestId:
             return
+        self._mayBeDead = False
         self._fallback.follow(event)
         try:
             handle = self._understand(event)
@@ -142,8 +145,18 @@ class WorkerRun(SteppedRun, ABC):
             self._worker.discard()  # what failed may have made the GPU unusable to this process
 
     def _onWorkerFailed(self, error: SegmentationError) -> None:
-        if not self._answered:
+        if self._mayBeDead and error.code == "worker" and self._cancelReason is None:
+            self._beginAgainWithAnother()
+        elif not self._answered:
             self._onFailure(error)
+
+    def _beginAgainWithAnother(self) -> None:
+        """The process that was there from before died without a word on this run: that was before, or is no matter."""
+        self._mayBeDead = False
+        self._worker.log.emit("the segmentation process had ended: starting another")
+        if self._requestId is not None:
+            self._requestId = None
+            self._later(self._send)
 
     def _onFailure(self, error: SegmentationError) -> None:
         """End with an error of the worker, or begin again on the CPU."""

@@ -115,6 +115,17 @@ def test_a_worker_that_is_killed_is_started_anew_by_the_next_apply(slow_run: tup
     assert apply(widget).startswith("Found")
 
 
+@posix
+def test_a_worker_that_died_while_nothing_ran_costs_no_click(widget: Any) -> None:
+    choose(widget, add_volume())
+    assert apply(widget).startswith("Found")
+    pid = worker_pid(widget)
+    os.kill(pid, signal.SIGKILL)
+    # At once: Qt has not heard of it.
+    assert apply(widget).startswith("Found")
+    assert worker_pid(widget) != pid
+
+
 def test_cancel_gives_the_panel_back_within_a_second_and_leaves_the_scene(slow_run: tuple[Any, Any, Any]) -> None:
     widget, _, nodes = slow_run
     running(widget)
