@@ -77,6 +77,9 @@ def _stop_and_cancel(share: float, world: World) -> str:
         os.kill(pid, signal.SIGSTOP)
         if world.logic.run is not None:
             world.apply()
+        else:
+            # The run was over: nobody has a reason to cancel, and the next one would wait for its own Cancel.
+            os.kill(pid, signal.SIGCONT)
 
     return world.disturbed(strike, share)
 
