@@ -102,7 +102,7 @@ class Models:
         weights = self._safetensors
         metadata = json.loads(json.dumps(self._metadata))
         if rng.random() < 0.2:
-            weights = bytes(rng.choice((0, 10**6, 30 * 10**6)))
+            weights = bytes(rng.choice((0, 10**6, 3 * 10**6)))
         elif rng.random() < 0.2:
             metadata = spoiled_document(metadata, rng)
         members: list[tuple[str, bytes, int]] = [

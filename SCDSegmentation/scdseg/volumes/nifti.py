@@ -121,7 +121,9 @@ def _check_extensions(path: Path) -> None:
         header = file.read(540)
         if len(header) < 352:
             return
-        order = "<" if header[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
+        order = next((o for o in "<>" if struct.unpack(f"{o}i", header[:4])[0] in (348, 540)), "")
+        if not order:
+            return  # no NIfTI: nibabel says so
         second = struct.unpack(f"{order}i", header[:4])[0] == 540
         start = (
             struct.unpack(f"{order}q", header[168:176])[0] if second else struct.unpack(f"{order}f", header[108:112])[0]
