@@ -27,10 +27,10 @@ _LINES: dict[str, bytes] = {
     "NaN": b'{"id": NaN, "request": "probe"}',
     "no id": b'{"request": "probe"}',
     "an id of text": b'{"id": "1", "request": "probe"}',
-    "an unknown request": b'{"id": 1, "request": "format"}',
-    "a request that is a list": b'{"id": 1, "request": ["probe"]}',
-    "an unknown field": b'{"id": 1, "request": "probe", "shell": "true"}',
-    "a very long field": b'{"id": 1, "request": "probe", "' + b"y" * 100_000 + b'": 1}',
+    "an unknown request": b'{"request": "format"}',
+    "a request that is a list": b'{"request": ["probe"]}',
+    "an unknown field": b'{"request": "probe", "shell": "true"}',
+    "a very long field": b'{"request": "probe", "' + b"y" * 100_000 + b'": 1}',
 }
 _FIELDS: dict[str, dict[str, Any]] = {
     "no images": {"images": []},
