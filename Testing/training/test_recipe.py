@@ -198,6 +198,6 @@ def test_aliases_are_refused_before_they_grow(tmp_path: Path) -> None:
     levels = "\n".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]" for n in range(1, 30))
     path = tmp_path / "recipe.yaml"
     path.write_text(f"a0: &a0 [x, x]\n{levels}\ndata: *a29\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"aliases .* are not read in recipes") as caught:
+    with pytest.raises(InputError, match="it holds more than 20000 values") as caught:
         load_recipe(path)
     assert len(str(caught.value)) < 1000

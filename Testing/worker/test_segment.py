@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -158,9 +159,10 @@ def test_a_model_that_was_changed_or_deleted_is_a_model_error(
 def test_each_kind_of_error_is_told_once_and_the_next_run_works(
     worker: Any, tiny_bundle: Bundle, image: Path, tmp_path: Path
 ) -> None:
-    header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 20000 20000 20000\nspace: left-posterior-superior\n"
+    header = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10000 10000 10000\nspace: left-posterior-superior\n"
     huge = tmp_path / "huge.nrrd"
     huge.write_text(f"{header}space directions: (1,0,0) (0,1,0) (0,0,1)\nencoding: raw\n\n", encoding="ascii")
+    os.truncate(huge, huge.stat().st_size + 10**12)  # a terabyte of nothing
     request = {"images": [str(image)], "model": str(tiny_bundle.path), "outputs": outputs(image.parent, "labels")}
     bad = (
         ({"images": [str(tmp_path / "absent.nrrd")]}, "input", "absent.nrrd does not exist"),

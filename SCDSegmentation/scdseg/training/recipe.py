@@ -54,17 +54,23 @@ class Recipe:
         return self.directory / Path(self.start).expanduser() if self.start else None
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads YAML without aliases: aliases of aliases make any number of values of a few lines."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read in recipes: write the values out")
-        return super().compose_node(parent, index)
+_MAX_VALUES = 20_000
 
 
 def _safe_load(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    """YAML as data, of bounded size: aliases of aliases make any number of values of a few lines."""
+    content = yaml.safe_load(text)
+    left, count = [content], 0
+    while left:
+        value = left.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise yaml.YAMLError(f"it holds more than {_MAX_VALUES} values: write fewer aliases")
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            left += value
+    return content
 
 
 def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
