@@ -12,6 +12,8 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("needs Linux", allow_module_level=True)
 
+pytestmark = pytest.mark.slow  # two minutes and half a minute
+
 TESTING = Path(__file__).resolve().parents[1]
 
 
