@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scdseg.strict_json import no_constant, walk
+
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_TEXT = 2000  # characters of a message; it is cut behind them
 _MAX_WORD = 100  # characters of a name: of a step, a device, a code
@@ -40,7 +42,7 @@ def parseEvent(line: bytes) -> dict[str, Any]:
     if len(line) > MAX_LINE_BYTES or line.count(b",") > _MAX_VALUES:
         raise BadEventError("an event is too long")
     try:
-        event = json.loads(line.decode("utf-8"), parse_constant=_noConstant)
+        event = json.loads(line.decode("utf-8"), parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise NoEventError(f"it is not JSON: {error}") from error
     if not isinstance(event, dict) or "event" not in event:
@@ -126,17 +128,10 @@ def _read(fields: Mapping[str, Any], name: str, field: Callable[[Any], Any]) -> 
 
 def _checkValues(event: dict[str, Any]) -> None:
     """Check what holds for all values, however deep: numbers that can be computed with, text that can be shown."""
-    waiting: list[tuple[Any, int]] = [(event, 0)]
-    while waiting:
-        value, depth = waiting.pop()
+    for value, depth in walk(event):
         if depth > _MAX_DEPTH:
             raise BadEventError("values are nested too deep")
-        if isinstance(value, dict):
-            waiting.extend((key, depth) for key in value)
-            waiting.extend((each, depth + 1) for each in value.values())
-        elif isinstance(value, list):
-            waiting.extend((each, depth + 1) for each in value)
-        elif isinstance(value, str):
+        if isinstance(value, str):
             _checkText(value)
         elif isinstance(value, float):
             if not math.isfinite(value):
@@ -153,10 +148,6 @@ def _checkText(text: str) -> None:
         raise BadEventError("a text holds half a character") from error
     if "\0" in text:
         raise BadEventError("a text holds a zero character")
-
-
-def _noConstant(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that JSON has")
 
 
 def _integer(value: Any) -> int:

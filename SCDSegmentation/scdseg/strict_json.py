@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def read_json(path: Path) -> Any:
         if len(content) > MAX_BYTES:
             raise ModelError(f"{path}: larger than the {MAX_BYTES} bytes that such a file may have; get the file again")
         document = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=no_constant, parse_float=_finite
         )
         _check_values(document)
         return document
@@ -60,7 +61,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _no_constant(constant: str) -> float:
+def no_constant(constant: str) -> float:
+    """For ``parse_constant`` of :func:`json.loads`: refuses NaN and infinity."""
     raise ValueError(f"{constant} is not a number that JSON has")
 
 
@@ -71,24 +73,31 @@ def _finite(text: str) -> float:
     return number
 
 
+def walk(document: Any) -> Iterator[tuple[Any, int]]:
+    """All values of a document with their depth, from 1 on; keys too. Without recursion, however deep it is.
+
+    What stands in several places is met in each of them.
+    """
+    left = [(document, 1)]
+    while left:
+        value, depth = left.pop()
+        yield value, depth
+        if isinstance(value, dict):
+            left += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            left += [(part, depth + 1) for part in value]
+
+
 def _check_values(document: Any) -> None:
-    """Walk through all values without recursion.
+    """Judge all values.
 
     Raises:
         ValueError: there are too many, too deep, or a text that is none.
     """
-    left = [(document, 1)]
-    count = 0
-    while left:
-        value, depth = left.pop()
-        count += 1
+    for count, (value, depth) in enumerate(walk(document), start=1):
         if count > MAX_VALUES:
             raise ValueError(f"it holds more than {MAX_VALUES} values")
         if depth > _MAX_DEPTH:
             raise ValueError(f"it nests more than {_MAX_DEPTH} deep")
-        if isinstance(value, dict):
-            left += [(part, depth + 1) for pair in value.items() for part in pair]
-        elif isinstance(value, list):
-            left += [(part, depth + 1) for part in value]
-        elif isinstance(value, str) and (found := _CONTROL.search(value)):
+        if isinstance(value, str) and (found := _CONTROL.search(value)):
             raise ValueError(f"a text holds the control character U+{ord(found[0]):04X}")

@@ -149,7 +149,7 @@ def read_bundle(path: str | Path) -> Bundle:
     bundle = Bundle(
         path=folder,
         metadata=metadata,
-        network=_as_arguments(scd["network"]),
+        network=as_arguments(scd["network"]),
         channels=tuple(scd["channels"]),
         activation=scd["output"]["activation"],
         labels=tuple(label_from_json(entry) for entry in scd["labels"]),
@@ -169,7 +169,8 @@ def read_bundle(path: str | Path) -> Bundle:
     return bundle
 
 
-def _as_arguments(network: dict[str, Any]) -> dict[str, Any]:
+def as_arguments(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of ``SCDUNETR`` from their JSON form."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in network.items()}
 
 

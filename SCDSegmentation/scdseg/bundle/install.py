@@ -13,7 +13,7 @@ from typing import NoReturn
 from uuid import uuid4
 
 from scdseg.archives import open_archive
-from scdseg.bundle.bundle import LICENSE_FILE, METADATA_FILE, README_FILE, Bundle, read_bundle
+from scdseg.bundle.bundle import LICENSE_FILE, METADATA_FILE, README_FILE, Bundle, as_arguments, read_bundle
 from scdseg.bundle.schema import validate
 from scdseg.bundle.search import candidates, user_models
 from scdseg.errors import ModelError, ResourceError
@@ -88,8 +88,8 @@ class _Archive:
             metadata = read_json(temporary / METADATA_FILE)
             validate(metadata, "metadata", Path(f"{self._path}:{METADATA_FILE.as_posix()}"))
             weights = metadata["scd"]["weights"]
-            arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in metadata["scd"]["network"].items()}
-            check_size(without_weights(arguments, self._path), weights["bytes"], self._path)
+            network = without_weights(as_arguments(metadata["scd"]["network"]), self._path)
+            check_size(network, weights["bytes"], self._path)
             if weights["bytes"] > shutil.disk_usage(temporary).free:
                 raise ResourceError(
                     f"{folder}: has no room for the {weights['bytes']} bytes of {self._path}: free space"

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from scdseg.errors import InputError
+from scdseg.strict_json import walk
 from scdseg.training.settings import (
     AugmentationSettings,
     DataSettings,
@@ -60,16 +61,8 @@ _MAX_VALUES = 20_000
 def _safe_load(text: str) -> Any:
     """YAML as data, of bounded size: aliases of aliases make any number of values of a few lines."""
     content = yaml.safe_load(text)
-    left, count = [content], 0
-    while left:
-        value = left.pop()
-        count += 1
-        if count > _MAX_VALUES:
-            raise yaml.YAMLError(f"it holds more than {_MAX_VALUES} values: write fewer aliases")
-        if isinstance(value, dict):
-            left += [*value.keys(), *value.values()]
-        elif isinstance(value, list | tuple | set):
-            left += value
+    if any(count == _MAX_VALUES for count, _ in enumerate(walk(content))):
+        raise yaml.YAMLError(f"it holds more than {_MAX_VALUES} values: write fewer aliases")
     return content
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scdseg.strict_json import no_constant
+
 MAX_LINE_BYTES = 1 << 20
 """Longest line that is read as a request: a thousand paths of a kilobyte."""
 
@@ -187,7 +189,7 @@ def parse_request(line: bytes) -> Request:
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"a line is longer than {MAX_LINE_BYTES} bytes: send one JSON object a line")
     try:
-        document = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        document = json.loads(line.decode("utf-8"), parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a line is not JSON ({error}): send one JSON object a line") from error
     if not isinstance(document, dict):
@@ -225,7 +227,3 @@ def _request(kind: str, values: dict[str, Any]) -> Request:
     if kind == "cancel":
         return Cancel(**values)
     return Probe(**values) if kind == "probe" else Quit(**values)
-
-
-def _no_constant(constant: str) -> float:
-    raise ValueError(f"{constant} is not a number that JSON has")
