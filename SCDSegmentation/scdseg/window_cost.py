@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_NARROWEST = 16  # channels of a narrow stem
 _CELL = 2  # voxels that one logit of the token head covers along an axis
 
 
@@ -42,8 +43,9 @@ def window_macs(network: Mapping[str, Any], keep_ratio: float) -> int:
     stages = network["prune_after"]
     kept = keep_counts(count, [keep_ratio] * len(stages))
     total, reached = _embedding(network), count
-    for number in range(1, network["num_layers"] + 1):
-        total += _block(reached + 1, width, network["mlp_dim"])
+    for number in range(network["num_layers"] + 1):
+        if number:
+            total += _block(reached + 1, width, network["mlp_dim"])
         if number in stages:
             total += _scores(network, reached)
             reached = kept[stages.index(number)]
@@ -56,14 +58,22 @@ def dense_window_macs(network: Mapping[str, Any]) -> int:
     return _embedding(network) + int(blocks) + _decoder(network) + _token_head(network)
 
 
+def stem_widths(stem: str, levels: int, hidden_size: int) -> list[int]:
+    """Channels of a convolutional or narrow stem at each of its levels, from half the image's resolution on."""
+    if stem == "convolutional":
+        return [hidden_size // 2**level for level in reversed(range(levels))]
+    finer = [max(_NARROWEST, hidden_size // 8**level) for level in reversed(range(1, levels))]
+    return [*finer, hidden_size]
+
+
 def _embedding(network: Mapping[str, Any]) -> int:
     patch, width, channels = network["patch_size"], network["hidden_size"], network["in_channels"]
-    if network.get("stem", "linear") == "linear":
+    stem = network.get("stem", "linear")
+    if stem == "linear":
         return int(window_tokens(network) * width * channels * patch**3)
     total, voxels = 0, math.prod(network["img_size"])
-    for level in reversed(range(int(math.log2(patch)))):
+    for out in stem_widths(stem, int(math.log2(patch)), width):
         voxels //= 8
-        out = width // 2**level
         total += voxels * 27 * channels * out
         channels = out
     return int(total)
@@ -124,11 +134,19 @@ def _decoder(network: Mapping[str, Any]) -> int:
 
 
 def _light_decoder(voxels: int, network: Mapping[str, Any]) -> int:
-    f, half, quarter = network["feature_size"], voxels // 8, voxels // 64
-    image = _residual(half, 8 * network["in_channels"], 2 * f) + _residual(quarter, 2 * f, 4 * f)
-    up3 = quarter * 8 * network["hidden_size"] * 4 * f + _residual(quarter, 8 * f, 4 * f)
-    up2 = half * 8 * 4 * f * 2 * f + _residual(half, 4 * f, 2 * f)
-    return int(image + up3 + up2 + half * 2 * f * 8 * network["out_channels"])
+    f, half = network["feature_size"], voxels // 8
+    total, at, width = _residual(half, 8 * network["in_channels"], 2 * f), half, 2 * f
+    levels = [(half, width)]
+    for _ in range(int(math.log2(network["patch_size"])) - 2):
+        at //= 8
+        total += _residual(at, width, 2 * width)
+        width *= 2
+        levels.append((at, width))
+    channels = network["hidden_size"]
+    for at, out in reversed(levels):
+        total += at * 8 * channels * out + _residual(at, 2 * out, out)
+        channels = out
+    return int(total + half * 2 * f * 8 * network["out_channels"])
 
 
 def _skip(voxels: int, width: int, out: int, steps: int) -> int:

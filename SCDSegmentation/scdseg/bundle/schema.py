@@ -45,25 +45,26 @@ _NETWORK = _object(
         "in_channels": {"type": "integer", "minimum": 1, "maximum": 64},
         "out_channels": {"type": "integer", "minimum": 1, "maximum": 256},
         "img_size": _list({"type": "integer", "minimum": 8, "maximum": 512}, 3, 3),
-        "patch_size": {"enum": [8, 16]},
+        "patch_size": {"enum": [4, 8, 16]},
         "feature_size": {"type": "integer", "minimum": 1, "maximum": 128},
         "hidden_size": _WIDTH,
         "mlp_dim": {"type": "integer", "minimum": 1, "maximum": 16384},
         "num_layers": {"type": "integer", "minimum": 1, "maximum": 64},
         "num_heads": _HEADS,
-        "prune_after": _list({"type": "integer", "minimum": 1, "maximum": 64}, 1, 16),
+        "prune_after": _list({"type": "integer", "minimum": 0, "maximum": 64}, 1, 16),
         "keep_ratio": {"anyOf": [_RATIO, _list(_RATIO, 1, 16)]},
         "assembly_size": _WIDTH,
         "assembly_layers": {"type": "integer", "minimum": 1, "maximum": 16},
         "assembly_heads": _HEADS,
         "decoder": {"enum": ["full", "shallow", "light"]},
-        "stem": {"enum": ["linear", "convolutional"]},
+        "stem": {"enum": ["linear", "convolutional", "narrow"]},
         "drop_path_rate": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
         "token_head": {"type": "boolean"},
         "pruning": {"enum": ["stp", "stp_no_noise", "cls_attention", "random"]},
         "completion": {"enum": ["mta", "mask_tokens"]},
+        "detail": {"enum": ["all", "kept"]},
     },
-    optional=("token_head", "pruning", "completion"),  # models of before they existed have none
+    optional=("token_head", "pruning", "completion", "detail"),  # models of before they existed have none
 )
 
 _INTENSITY_ARGUMENTS = {

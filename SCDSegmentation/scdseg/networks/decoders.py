@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from monai.networks.blocks import UnetOutBlock, UnetrBasicBlock, UnetrPrUpBlock, UnetrUpBlock
@@ -151,53 +153,68 @@ class _Detail(nn.Module):
         return self.block(pixelunshuffle(image, 3, 2))
 
 
-class Patch8LightDecoder(nn.Module):
-    """Patches of 8 voxels, no convolution finer than half the image's resolution; not in the paper.
+class LightDecoder(nn.Module):
+    """No convolution finer than half the image's resolution, for patches of 4, 8 or 16 voxels; not in the paper.
 
     Convolutions at full resolution are most of a UNETR decoder's work and memory. Here the image's branch takes blocks
-    of 2×2×2 voxels as channels, and the last layer gives the logits of such blocks, so nothing of either is lost. A
-    second scale of that branch takes the place of the skips of the token map, which is one and the same for all.
+    of 2×2×2 voxels as channels, and the last layer gives the logits of such blocks, so nothing of either is lost.
+    Further scales of that branch take the place of the skips of the token map, which is one and the same for all.
     """
 
     dense_skips = ()
 
-    def __init__(self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, hidden_size: int, feature_size: int, patch_size: int
+    ) -> None:
         super().__init__()
-        f = feature_size
-        self.skip1 = _Detail(in_channels, 2 * f)
-        self.skip2 = UnetrBasicBlock(3, 2 * f, 4 * f, kernel_size=3, stride=2, norm_name="instance", res_block=True)
-        self.up3 = _up(hidden_size, 4 * f)
-        self.up2 = _up(4 * f, 2 * f)
-        self.output = UnetOutBlock(3, 2 * f, 8 * out_channels)
+        self._levels = range(2, int(math.log2(patch_size)) + 1)  # 2: half the image's resolution, 3: a quarter, …
+        widths = {level: feature_size * 2 ** (level - 1) for level in self._levels}
+        self.skip1 = _Detail(in_channels, widths[2])
+        for level in self._levels[1:]:
+            rise = UnetrBasicBlock(
+                3, widths[level - 1], widths[level], kernel_size=3, stride=2, norm_name="instance", res_block=True
+            )
+            self.add_module(f"skip{level - 1}", rise)
+        channels = hidden_size
+        for level in reversed(self._levels):
+            self.add_module(f"up{level}", _up(channels, widths[level]))
+            channels = widths[level]
+        self.output = UnetOutBlock(3, channels, 8 * out_channels)
 
     def forward(self, detail: Tensor, skips: Sequence[Tensor], last: Tensor) -> Tensor:
         """``skip1`` of the image (B, 2F, *img_size / 2), last map (B, C, *grid) → logits (B, K, *img_size)."""
-        x = self.up2(self.up3(last, self.skip2(detail)), detail)
+        details = [detail]
+        for level in self._levels[1:]:
+            details.append(self.get_submodule(f"skip{level - 1}")(details[-1]))
+        x = last
+        for level in reversed(self._levels):
+            x = self.get_submodule(f"up{level}")(x, details.pop())
         return pixelshuffle(self.output(x), 3, 2)
 
 
-Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder | Patch8LightDecoder
+Decoder = Patch16Decoder | Patch8FullDecoder | Patch8ShallowDecoder | LightDecoder
 
 
 def build_decoder(
     decoder: str, in_channels: int, out_channels: int, hidden_size: int, patch_size: int, feature_size: int
 ) -> Decoder:
-    """The decoder for a patch size: 16 has one, 8 has ``"full"``, ``"shallow"`` and ``"light"``.
+    """The decoder for a patch size: 16 has ``"full"`` and ``"light"``, 8 has ``"shallow"``, too, 4 ``"light"`` alone.
 
     Raises:
         ValueError: for any other patch size or name.
     """
-    if patch_size not in (8, 16):
-        raise ValueError(f"decoders exist for patch sizes 8 and 16, not {patch_size}")
-    if decoder not in DECODERS or (patch_size == 16 and decoder != "full"):
-        known = "full" if patch_size == 16 else ", ".join(DECODERS)
-        raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}, but {known}")
-    kinds: dict[tuple[int, str], type[Decoder]] = {
+    kinds: dict[tuple[int, str], Callable[[int, int, int, int], Decoder]] = {
         (16, "full"): Patch16Decoder,
         (8, "full"): Patch8FullDecoder,
         (8, "shallow"): Patch8ShallowDecoder,
-        (8, "light"): Patch8LightDecoder,
+        **{(patch, "light"): partial(LightDecoder, patch_size=patch) for patch in (4, 8, 16)},
     }
+    sizes = sorted({patch for patch, _ in kinds})
+    if patch_size not in sizes:
+        raise ValueError(f"decoders exist for patch sizes {', '.join(map(str, sizes))}, not {patch_size}")
+    if (patch_size, decoder) not in kinds:
+        known = ", ".join(name for patch, name in kinds if patch == patch_size)
+        raise ValueError(f"there is no decoder {decoder!r} for patch size {patch_size}, but {known}")
     built = kinds[patch_size, decoder](in_channels, out_channels, hidden_size, feature_size)
     for module in list(built.modules()):
         for name, child in module.named_children():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scdseg.networks.patch_embedding import PatchEmbedding
-from scdseg.networks.pruning import build_pruning
+from scdseg.networks.pruning import TOKEN_CHOICES, InvertedPruning, build_pruning
 from scdseg.networks.transformer import transformer_blocks
 from scdseg.window_cost import keep_counts
 
@@ -22,6 +22,7 @@ class SparseEncoding(NamedTuple):
     positions: list[Tensor]  # each (B, n_g) int64 in 0…L, where 0 is CLS
     scores: list[Tensor]  # per stage (B, N_s) log-scores of the tokens that reached it
     scored_positions: list[Tensor]  # per stage (B, N_s) int64, their positions
+    decisions: list[Tensor]  # per stage (B, N_s) 1 for kept and 0 for pruned tokens; see PrunedTokens
 
 
 class EmbeddedTokens(NamedTuple):
@@ -40,7 +41,7 @@ class SparseEncoder(nn.Module):
         mlp_dim: hidden width of the blocks' MLPs.
         num_layers: transformer blocks.
         num_heads: attention heads.
-        prune_after: numbers (from 1) of the blocks behind which a stage prunes.
+        prune_after: numbers of the blocks behind which a stage prunes; 0: before the first.
         drop_path_rate: stochastic depth of the last block; earlier ones get proportionally less.
         pruning: how tokens are chosen, one of ``scdseg.networks.pruning.PRUNINGS``.
         pruned_are_read: whether pruned tokens are used later; if not, they pass no LayerNorm.
@@ -61,17 +62,47 @@ class SparseEncoder(nn.Module):
         super().__init__()
         self.prune_after = tuple(prune_after)
         self._first_stage = self.prune_after[0] if self.prune_after else num_layers
-        self._read_attention = frozenset(self.prune_after if pruning == "cls_attention" else ())
+        self._trained_with = pruning
+        self._count = math.prod(embedding.grid)
+        self.choose_by("learned")
         self.embedding = embedding
         self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
-        count = math.prod(embedding.grid)
         self.pruning = nn.ModuleList(
-            build_pruning(pruning, hidden_size, count, stage) for stage, _ in enumerate(self.prune_after, start=1)
+            build_pruning(pruning, hidden_size, self._count, stage) for stage, _ in enumerate(self.prune_after, start=1)
         )
         self.pruned_norms = nn.ModuleList(
             nn.LayerNorm(hidden_size, eps=1e-6) if pruned_are_read else nn.Identity() for _ in self.prune_after
         )
         self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
+
+    def choose_by(self, choice: str) -> None:
+        """Choose tokens in another way from now on, in a network that is not trained any more.
+
+        Args:
+            choice: ``"learned"`` (what the network was trained with), or for comparison ``"random"``, ``"inverted"``
+                (the tokens scored lowest) or ``"cls_attention"``.
+
+        Raises:
+            ValueError: for another name, or CLS attention before the first block.
+        """
+        if choice not in TOKEN_CHOICES:
+            raise ValueError(f"tokens can be chosen by {', '.join(TOKEN_CHOICES)}, not {choice!r}")
+        if choice == "cls_attention" and self._first_stage == 0:
+            raise ValueError("before the first block CLS has attended to nothing yet: cls_attention cannot prune there")
+        self._choice = choice
+        self._read_attention = frozenset(
+            self.prune_after if "cls_attention" in (choice, self._trained_with) else ()
+        )
+
+    def _stage(self, number: int) -> nn.Module:
+        """How stage ``number`` (from 0) chooses."""
+        learned = self.pruning[number]
+        if self._choice == "learned":
+            return learned
+        if self._choice == "inverted":
+            return InvertedPruning(learned)
+        other = build_pruning(self._choice, self.norm.normalized_shape[0], self._count, number + 1)
+        return other.to(self.norm.weight.device)
 
     def forward(self, image: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
         """Encode (B, in_channels, *img_size) keeping ``keep_ratios[s]`` of the tokens at stage s."""
@@ -89,7 +120,7 @@ class SparseEncoder(nn.Module):
         x, log_attention = embedded
         batch, count = x.shape[0], x.shape[1] - 1
         position = torch.arange(1, count + 1, device=x.device).expand(batch, -1)
-        encoding = SparseEncoding([], [], [], [])
+        encoding = SparseEncoding([], [], [], [], [])
         counts = keep_counts(count, keep_ratios)
         policy = None
         for number in range(self._first_stage, len(self.blocks) + 1):
@@ -97,10 +128,11 @@ class SparseEncoder(nn.Module):
                 x, log_attention = self._run_block(number, x)
             if number in self.prune_after:
                 stage = self.prune_after.index(number)
-                split = self.pruning[stage](x[:, 1:], counts[stage], policy, log_attention)
+                split = self._stage(stage)(x[:, 1:], counts[stage], policy, log_attention)
                 policy = split.policy
                 encoding.scores.append(split.scores)
                 encoding.scored_positions.append(position)
+                encoding.decisions.append(split.decision)
                 encoding.groups.append(self.pruned_norms[stage](split.pruned))
                 encoding.positions.append(position.gather(1, split.pruned_index))
                 position = position.gather(1, split.kept_index)

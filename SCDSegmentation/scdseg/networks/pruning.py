@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PRUNINGS = ("stp", "stp_no_noise", "cls_attention", "random")
+TOKEN_CHOICES = ("learned", "random", "inverted", "cls_attention")
 
 
 class ScorePredictor(nn.Module):
@@ -49,6 +50,7 @@ class PrunedTokens(NamedTuple):
     pruned_index: Tensor  # (B, N - K) int64
     scores: Tensor  # (B, N) log-scores
     policy: Tensor | None  # (B, K, 1) product of the policies so far of the kept tokens; None outside training
+    decision: Tensor  # (B, N) 1 for kept and 0 for pruned tokens; in training with the gradient of the soft top-K
 
 
 class SoftTopKPruning(nn.Module):
@@ -89,7 +91,9 @@ class SoftTopKPruning(nn.Module):
         policy = decision if policy is None else decision * policy
         kept = _take(tokens * policy.to(tokens.dtype), kept_index)
         pruned = _take(tokens * (1 - decision).to(tokens.dtype), pruned_index)
-        return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, _take(policy, kept_index))
+        return PrunedTokens(
+            kept, pruned, kept_index, pruned_index, scores, _take(policy, kept_index), decision.squeeze(-1)
+        )
 
 
 class ClsAttentionPruning(nn.Module):
@@ -136,6 +140,26 @@ class RandomPruning(nn.Module):
         return _hard_split(tokens, scores, keep_count)
 
 
+class InvertedPruning(nn.Module):
+    """Keep the K tokens that another way scores lowest: the counter-proof of its scores.
+
+    Args:
+        other: the way whose scores are turned round.
+    """
+
+    def __init__(self, other: nn.Module) -> None:
+        super().__init__()
+        self.other = other
+
+    def forward(
+        self, tokens: Tensor, keep_count: int, policy: Tensor | None = None, log_attention: Tensor | None = None
+    ) -> PrunedTokens:
+        """Split (B, N, C) patch tokens against the scores of the other way, which is asked without gradient."""
+        with torch.no_grad():
+            scores = self.other(tokens, keep_count, policy, log_attention).scores
+        return _hard_split(tokens, -scores, keep_count)
+
+
 def build_pruning(pruning: str, width: int, count: int, stage: int) -> nn.Module:
     """A pruning stage.
 
@@ -170,7 +194,8 @@ def stage_keep_ratios(keep_ratio: float | Sequence[float], stages: int) -> list[
 def _hard_split(tokens: Tensor, scores: Tensor, keep_count: int) -> PrunedTokens:
     kept_index, pruned_index = _split(scores, keep_count)
     kept, pruned = _take(tokens, kept_index), _take(tokens, pruned_index)
-    return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, None)
+    decision = torch.zeros_like(scores).scatter(1, kept_index, 1.0)
+    return PrunedTokens(kept, pruned, kept_index, pruned_index, scores, None, decision)
 
 
 def _split(scores: Tensor, keep_count: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from scdseg.networks.arguments import check_arguments, to_map
 from scdseg.networks.assembly import COMPLETIONS
@@ -16,6 +17,9 @@ from scdseg.networks.patch_embedding import PatchEmbedding
 from scdseg.networks.pruning import PRUNINGS, stage_keep_ratios
 from scdseg.networks.token_head import TokenHead, add_doubled
 from scdseg.networks.transformer import init_transformer_weights
+
+
+DETAILS = ("all", "kept")
 
 
 class TokenTrace(NamedTuple):
@@ -45,23 +49,27 @@ class SCDUNETR(nn.Module):
         in_channels: image channels.
         out_channels: channels of the logits.
         img_size: window in voxels, each axis a multiple of ``patch_size``.
-        patch_size: edge of a patch, 8 or 16 voxels.
+        patch_size: edge of a patch, 8 or 16 voxels; 4 for the light decoder.
         feature_size: width of the decoder at full resolution; at half of it, twice that.
         hidden_size: token width C, a multiple of 4 and of ``num_heads``.
         mlp_dim: hidden width of the encoder's MLPs.
         num_layers: transformer blocks of the encoder.
         num_heads: attention heads of the encoder.
-        prune_after: numbers (from 1, ascending) of the blocks behind which tokens are pruned.
+        prune_after: numbers (ascending) of the blocks behind which tokens are pruned; 0: before the first, which is not
+            in the paper.
         keep_ratio: default share of the tokens kept at each stage, in (0, 1]; one for all stages or one for each.
         assembly_size: width of the token assembly, divisible by 6 and by ``assembly_heads``.
         assembly_layers: transformer blocks of the token assembly.
         assembly_heads: attention heads of the token assembly.
-        decoder: ``"full"`` or, for patch 8, ``"shallow"`` or ``"light"``.
-        stem: ``"linear"`` (the paper's) or ``"convolutional"`` patch embedding.
+        decoder: ``"full"``, for patch 8 also ``"shallow"``; ``"light"`` for patches of 4, 8 and 16.
+        stem: ``"linear"`` (the paper's), ``"convolutional"`` or ``"narrow"`` patch embedding.
         drop_path_rate: stochastic depth of the encoder's last block.
         token_head: add the logits of a linear head on the completed tokens to the decoder's; not in the paper.
         pruning: how tokens are chosen: ``"stp"``, or for comparison ``"stp_no_noise"`` (without Gumbel noise in
             training), ``"cls_attention"`` or ``"random"``.
+        detail: where the decoder sees features of the image itself: ``"all"`` over, as in the paper, or in the patches
+            of ``"kept"`` tokens alone, those that the first stage kept; not in the paper. Then the choice of tokens
+            decides what is looked at closely, and the scores learn from what that changed.
         completion: how the token map is completed: ``"mta"``, or for comparison ``"mask_tokens"`` (the tokens kept to
             the end, and one learned token elsewhere).
 
@@ -91,12 +99,15 @@ class SCDUNETR(nn.Module):
         token_head: bool = False,
         pruning: str = "stp",
         completion: str = "mta",
+        detail: str = "all",
     ) -> None:
         super().__init__()
         window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
         stages = list(prune_after)
-        if stages != sorted(set(stages)) or (stages and not 1 <= stages[0] <= stages[-1] <= num_layers):
-            raise ValueError(f"prune_after must be ascending block numbers from 1 to {num_layers}, not {stages}")
+        if stages != sorted(set(stages)) or (stages and not 0 <= stages[0] <= stages[-1] <= num_layers):
+            raise ValueError(f"prune_after must be ascending block numbers from 0 to {num_layers}, not {stages}")
+        if stages[:1] == [0] and pruning == "cls_attention":
+            raise ValueError("before the first block CLS has attended to nothing yet: cls_attention cannot prune there")
         if hidden_size % 4:
             raise ValueError(f"hidden_size must be a multiple of 4 for the score predictors, not {hidden_size}")
         if assembly_heads < 1 or assembly_size % assembly_heads:
@@ -105,6 +116,8 @@ class SCDUNETR(nn.Module):
             raise ValueError(f"completion must be one of {', '.join(COMPLETIONS)}, not {completion!r}")
         if pruning not in PRUNINGS:
             raise ValueError(f"pruning must be one of {', '.join(PRUNINGS)}, not {pruning!r}")
+        if detail not in DETAILS or (detail == "kept" and not stages):
+            raise ValueError(f"detail must be one of {', '.join(DETAILS)}, \"kept\" with a pruning stage, not {detail!r}")
         stage_keep_ratios(keep_ratio, len(stages))
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
@@ -127,6 +140,7 @@ class SCDUNETR(nn.Module):
             "token_head": token_head,
             "pruning": pruning,
             "completion": completion,
+            "detail": detail,
         }
         self.img_size = window
         self.keep_ratio = keep_ratio
@@ -156,7 +170,8 @@ class SCDUNETR(nn.Module):
 
         ``keep_ratio`` in (0, 1], one for all stages or one for each, takes the place of the constructor's.
         """
-        return self.decode(x, self.complete(self.encode(x, keep_ratio)))
+        encoding = self.encode(x, keep_ratio)
+        return self.decode(x, self.complete(encoding), encoding)
 
     def forward_with_trace(
         self, x: Tensor, keep_ratio: float | Sequence[float] | None = None
@@ -175,7 +190,7 @@ class SCDUNETR(nn.Module):
         """The rest of the work of ``forward_with_trace``; ``shared`` stays as it is, for other keep ratios."""
         embedded = EmbeddedTokens(shared.tokens, shared.log_attention)
         encoding = self.encoder.prune(embedded, self._ratios(keep_ratio))
-        return self._decode(shared.detail, self.complete(encoding)), self._trace(encoding)
+        return self._decode(shared.detail, self.complete(encoding), encoding), self._trace(encoding)
 
     def encode(self, x: Tensor, keep_ratio: float | Sequence[float] | None = None) -> SparseEncoding:
         """Token groups of windows (B, in_channels, *img_size) by the stage they reached."""
@@ -185,12 +200,17 @@ class SCDUNETR(nn.Module):
         """Completed tokens (B, L, C)."""
         return self.assembly(encoding)
 
-    def decode(self, x: Tensor, tokens: Tensor) -> Tensor:
-        """Logits (B, out_channels, *img_size) from the windows and their completed tokens (B, L, C)."""
-        return self._decode(self.decoder.skip1(x), tokens)
+    def decode(self, x: Tensor, tokens: Tensor, encoding: SparseEncoding) -> Tensor:
+        """Logits (B, out_channels, *img_size) from the windows, their completed tokens (B, L, C) and what these were
+        completed from.
+        """
+        return self._decode(self.decoder.skip1(x), tokens, encoding)
 
-    def _decode(self, detail: Tensor, tokens: Tensor) -> Tensor:
+    def _decode(self, detail: Tensor, tokens: Tensor, encoding: SparseEncoding) -> Tensor:
         token_map = to_map(tokens, self.grid)
+        if self.config["detail"] == "kept":
+            kept = encoding.decisions[0].to(detail.dtype).reshape(-1, 1, *self.grid)
+            detail = detail * F.interpolate(kept, size=detail.shape[2:], mode="nearest")
         logits = self.decoder(detail, [token_map] * len(self.decoder.dense_skips), token_map)
         return logits if self.token_head is None else add_doubled(logits, self.token_head(tokens))
 

@@ -7,6 +7,8 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scdseg.networks.encoder import SparseEncoding
+
 
 class DiceCrossEntropyLoss(nn.Module):
     """Soft Dice over the labels that a batch holds, plus cross-entropy.
@@ -71,6 +73,47 @@ class TokenLoss(nn.Module):
         dice = (2 * (predicted * shares).sum(0) + 1e-5) / ((predicted**2).sum(0) + (shares**2).sum(0) + 1e-5)
         labels = torch.nonzero(present[1:]).squeeze(1) + 1
         return divergence + (1 - dice[labels].mean() if len(labels) else 0.0)
+
+
+@torch.no_grad()
+def token_errors(logits: Tensor, target: Tensor, grid: tuple[int, int, int]) -> Tensor:
+    """How wrong the token head is about every patch.
+
+    Args:
+        logits: of cells, (B, channels, X / n, Y / n, Z / n).
+        target: (B, X, Y, Z) int64.
+        grid: token grid of the window.
+
+    Returns:
+        (B, L): mean cross-entropy of the patch's cells against their label shares.
+    """
+    channels = logits.shape[1]
+    cells = logits.shape[2:]
+    shares = label_shares(target, target.shape[1] // cells[0], channels)
+    log_predicted = logits.float().permute(0, 2, 3, 4, 1).reshape(-1, channels).log_softmax(-1)
+    wrong = -(shares * log_predicted).sum(-1).view(-1, 1, *cells)
+    edges = [count // patches for count, patches in zip(cells, grid, strict=True)]
+    return F.avg_pool3d(wrong, edges).flatten(1)
+
+
+def score_loss(encoding: SparseEncoding, errors: Tensor) -> Tensor:
+    """A direct signal for the score predictors, which is not in the paper: a token is worth keeping where the token head
+    is wrong.
+
+    At every stage, the Kullback-Leibler divergence from the softmax of the scores, which soft top-K draws from, to the
+    errors' shares among the tokens that reached the stage. The straight-through gradient alone is weak: every token's
+    share of the softmax is about 1 / L, and so is its gradient.
+
+    Args:
+        encoding: of the windows, with scores that have a gradient.
+        errors: (B, L) from :func:`token_errors`.
+    """
+    stages = []
+    for scores, positions in zip(encoding.scores, encoding.scored_positions, strict=True):
+        reached = errors.gather(1, positions - 1) + 1e-6
+        shares = reached / reached.sum(1, keepdim=True)
+        stages.append(F.kl_div(scores.float().log_softmax(-1), shares, reduction="batchmean"))
+    return torch.stack(stages).mean()
 
 
 def label_shares(target: Tensor, cell: int, channels: int) -> Tensor:

@@ -73,7 +73,7 @@ class SegmentationModule(ClipsGradients):
         torch.manual_seed(seed_of(self.recipe.seed, self.global_step, part, self.global_rank))
         tokens_only = self.global_step < self.optimisation.token_steps
         loss = self.objective(self.network, image, target, self.keep_ratio(self.global_step), tokens_only)
-        for name, value in (("loss", loss.logits), ("token_loss", loss.tokens)):
+        for name, value in (("loss", loss.logits), ("token_loss", loss.tokens), ("score_loss", loss.scores)):
             if value is not None:
                 self.log(f"train/{name}", value.detach(), prog_bar=name == "loss", sync_dist=self.devices.count > 1)
         return loss.total

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from scdseg.networks import SCDUNETR, UNETR
-from scdseg.training.losses import TokenLoss, segmentation_loss
+from scdseg.training.losses import TokenLoss, score_loss, segmentation_loss, token_errors
 from scdseg.training.settings import OptimisationSettings
 
 
@@ -17,18 +17,20 @@ class StepLoss(NamedTuple):
     total: Tensor
     logits: Tensor | None
     tokens: Tensor | None
+    scores: Tensor | None
 
 
 class Objective(nn.Module):
-    """The loss of the logits, and of the token head where a network has one.
+    """The loss of the logits, of the token head where a network has one, and of the scores where a recipe asks for it.
 
     Args:
-        settings: the recipe's; ``token_loss`` weighs the token head's own loss.
+        settings: the recipe's; ``token_loss`` and ``score_loss`` weigh the losses of token head and scores.
     """
 
     def __init__(self, settings: OptimisationSettings) -> None:
         super().__init__()
         self.weight = settings.token_loss
+        self.score_weight = settings.score_loss
         self.logits = segmentation_loss(settings.loss, settings.squared_dice)
         self.tokens = TokenLoss()
 
@@ -41,16 +43,24 @@ class Objective(nn.Module):
         tokens_only: bool = False,
     ) -> StepLoss:
         """Loss of windows (B, C, X, Y, Z) with their targets; ``tokens_only`` spares the decoder."""
-        states: list[Tensor] = []
         if isinstance(network, UNETR):
             states = network.hidden_states(image)
-            tokens = states[-1]
+            tokens, encoding = states[-1], None
         else:
-            tokens = network.complete(network.encode(image, keep_ratio))
-        of_tokens = None if network.token_head is None else self.tokens(network.token_head(tokens), target)
-        if tokens_only and of_tokens is not None:
-            return StepLoss(of_tokens, None, of_tokens)
-        logits = network.decode(image, states) if isinstance(network, UNETR) else network.decode(image, tokens)
+            encoding = network.encode(image, keep_ratio)
+            tokens = network.complete(encoding)
+        cells = None if network.token_head is None else network.token_head(tokens)
+        of_tokens = None if cells is None else self.tokens(cells, target)
+        of_scores = None
+        total = 0.0 if of_tokens is None else self.weight * of_tokens
+        if self.score_weight and encoding is not None and cells is not None:
+            of_scores = score_loss(encoding, token_errors(cells, target, network.grid))
+            total = total + self.score_weight * of_scores
+        if tokens_only and isinstance(total, Tensor):
+            return StepLoss(total, None, of_tokens, of_scores)
+        if encoding is None:
+            logits = network.decode(image, states)
+        else:
+            logits = network.decode(image, tokens, encoding)
         of_logits = self.logits(logits, target)
-        total = of_logits if of_tokens is None else of_logits + self.weight * of_tokens
-        return StepLoss(total, of_logits, of_tokens)
+        return StepLoss(of_logits + total, of_logits, of_tokens, of_scores)

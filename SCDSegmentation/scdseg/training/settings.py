@@ -70,7 +70,8 @@ class OptimisationSettings:
 
     ``learning_rate_batch``: the batch that ``learning_rate`` is meant for; the rate is scaled to the batch of all
     devices and accumulated steps together, unless it is 0. ``layer_decay``: every block of the encoder learns by this
-    factor slower than the one after it.
+    factor slower than the one after it. ``token_loss`` and ``score_loss`` weigh the losses of a token head and of the
+    scores, see :mod:`scdseg.training.losses`.
     """
 
     steps: int
@@ -89,6 +90,7 @@ class OptimisationSettings:
     loss: str = "dice_ce"
     squared_dice: bool = False
     token_loss: float = 1.0
+    score_loss: float = 0.0
     token_steps: int = 0
     precision: str = "32-true"
 
