@@ -7,6 +7,7 @@ import importlib.util
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import slicer
 
@@ -39,7 +40,7 @@ class Dependency:
     @property
     def satisfied(self) -> bool:
         """Whether it is installed in a version that will do."""
-        return bool(slicer.packaging.pip_check(self.requirement))
+        return bool(_packaging().pip_check(self.requirement))
 
 
 PYTORCH = Dependency("torch", "2.8", "200 MB, or 3 GB with CUDA", "the network; with torchvision and light-the-torch")
@@ -99,6 +100,17 @@ def ensure() -> None:
         ) from error
 
 
+def _packaging() -> ModuleType:
+    """Slicer's own way to pip, which is not there until somebody imports it."""
+    try:
+        import slicer.packaging
+    except ImportError as error:
+        raise SegmentationError(
+            f"This Slicer cannot manage Python packages ({error}): install Slicer 5.12 or newer.", "dependencies"
+        ) from error
+    return slicer.packaging
+
+
 def _testing() -> bool:
     return bool(slicer.app.commandOptions().testingEnabled)
 
@@ -144,7 +156,7 @@ def _installPackages(dependencies: list[Dependency]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("\n".join(_pins()) + "\n", encoding="utf-8")
-        slicer.packaging.pip_install(
+        _packaging().pip_install(
             [dependency.requirement for dependency in dependencies],
             constraints=str(constraints),
             requester="SCDSegmentation",
