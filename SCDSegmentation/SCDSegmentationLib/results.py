@@ -22,6 +22,7 @@ from SCDSegmentationLib.volume_files import matrixOf, openLabels
 
 # What a run is asked for: the label map, and the maps on the token grid.
 RESULT_FILES = ("labels", *MAPS)
+_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 _SLICES = 64  # looked at in one piece of work
 REPORT_ATTRIBUTE = "SCDSegmentation.Report"
 IMPORTANCE_REFERENCE = "SCDSegmentation.importance"
@@ -137,23 +138,37 @@ class PreparedResults:
     def _commitSegmentation(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         if node.GetDisplayNode() is None:
             node.CreateDefaultDisplayNodes()
-        with slicer.util.NodeModify(node):
-            segmentation = node.GetSegmentation()
-            for segmentId in segmentation.GetSegmentIDs():
-                # Or removing a segment first copies its voxels out of the label map that it shares with the others.
-                segmentation.GetSegment(segmentId).RemoveAllRepresentations()
-            segmentation.RemoveAllSegments()
-            segmentation.SetSourceRepresentationName(
-                slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-            )
-            for segment in self._segments:
-                segmentation.AddSegment(segment)
+        display = node.GetDisplayNode()
+        wasVisible = display.GetVisibility3D()
+        display.SetVisibility3D(False)  # or the 3-D views look for surfaces of segments that have gone
+        try:
+            self._swapSegments(node.GetSegmentation())
             solid = {label.value for label in self.model.labels if label.solid}
-            for segmentId in segmentation.GetSegmentIDs():
-                value = segmentation.GetSegment(segmentId).GetLabelValue()
-                node.GetDisplayNode().SetSegmentVisibility3D(segmentId, value in solid)
-            node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
-            node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self.volumeNode.GetID())
+            for segment in self._segments:
+                value = segment.GetLabelValue()
+                display.SetSegmentVisibility3D(_segmentId(value), value in solid)
+        finally:
+            display.SetVisibility3D(wasVisible)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
+        node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), self.volumeNode.GetID())
+
+    def _swapSegments(self, segmentation: slicer.vtkSegmentation) -> None:
+        """Replace all segments. Not inside ``NodeModify``: the subject hierarchy follows one event at a time, and
+        complains of segments that went without one.
+        """
+        # Or removing a segment first copies its voxels out of the label map that it shares with the others. To remove
+        # the representation instead makes Slicer complain, too.
+        nothing = slicer.vtkOrientedImageData()
+        nothing.SetDimensions(1, 1, 1)
+        nothing.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+        nothing.GetPointData().GetScalars().Fill(0)
+        for segment in map(segmentation.GetSegment, segmentation.GetSegmentIDs()):
+            if segment.GetRepresentation(_LABELMAP) is not None:
+                segment.AddRepresentation(_LABELMAP, nothing)
+        segmentation.RemoveAllSegments()
+        segmentation.SetSourceRepresentationName(_LABELMAP)
+        for segment in self._segments:
+            segmentation.AddSegment(segment, _segmentId(segment.GetLabelValue()))
 
     def _placeLikeVolume(self, node: slicer.vtkMRMLTransformableNode) -> None:
         """Under the volume's transform, whatever kind it is, and beside it in the subject hierarchy."""
@@ -174,6 +189,11 @@ def _cropped(
     return voxels[kept], moved
 
 
+def _segmentId(value: int) -> str:
+    """ID of a label's segment, the same in every run, as Slicer's own import of label maps gives it."""
+    return f"Segment_{value}"
+
+
 def _segments(
     voxels: np.ndarray, first: tuple[int, int, int], ijkToRas: np.ndarray, labels: Sequence[Label]
 ) -> list[slicer.vtkSegment]:
@@ -191,7 +211,6 @@ def _segments(
     flat = voxels.reshape(-1)
     image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True, array_type=vtk.VTK_UNSIGNED_CHAR))
     image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToRas))
-    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     segments = []
     for label in labels:
         segment = slicer.vtkSegment()
@@ -199,6 +218,6 @@ def _segments(
         segment.SetColor(*label.color)
         segment.SetTerminology(label.terminology)
         segment.SetLabelValue(label.value)
-        segment.AddRepresentation(name, image)
+        segment.AddRepresentation(_LABELMAP, image)
         segments.append(segment)
     return segments
