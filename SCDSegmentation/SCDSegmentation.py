@@ -16,10 +16,12 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SCDSegmentationLib import sample_data
+from SCDSegmentationLib.errors import inWords
 from SCDSegmentationLib.panel import Panel
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.self_test import SelfTest
+from SCDSegmentationLib.uncaught_errors import UncaughtErrors
 
 
 class SCDSegmentation(ScriptedLoadableModule):
@@ -57,6 +59,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         """Build the panel, once."""
         ScriptedLoadableModuleWidget.setup(self)
+        self.uncaughtErrors = UncaughtErrors(self.onUncaughtError)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/SCDSegmentation.ui"))
         self.layout.addWidget(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
@@ -70,6 +73,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.onNodeAdded)
         slicer.app.connect("aboutToQuit()", self.onQuit)
         self._showParameters()  # a reloaded module is open already
 
@@ -85,6 +89,7 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """The module is unloaded: leave no process behind."""
+        self.uncaughtErrors.stop()
         self.removeObservers()
         slicer.app.disconnect("aboutToQuit()", self.onQuit)
         self.onQuit()
@@ -122,9 +127,21 @@ class SCDSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """What was made for a node goes with it."""
         self.panel.onNodeAboutToBeRemoved(node)
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, caller, event, node):
+        """A node came into the scene, perhaps one that is not to be chosen."""
+        self.panel.onNodeAdded(node)
+
     def onNodeRemoved(self, caller, event):
         """A node is gone; the panel and a run may have used it."""
         self.panel.onNodeRemoved()
+
+    def onUncaughtError(self, error):
+        """Nothing that fails stays in the console alone."""
+        if self.panel is not None:
+            self.panel.tellUncaught(error)
+        else:
+            slicer.util.errorDisplay(f"The panel could not be made: {inWords(error)}", windowTitle="SCDSegmentation")
 
     def _loadSection(self, name, parent):
         """Put the widgets of a file into a section of the panel; returns them by name."""

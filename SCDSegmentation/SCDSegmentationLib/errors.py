@@ -16,3 +16,14 @@ class SegmentationError(RuntimeError):
     def __init__(self, message: str, code: str = "input") -> None:
         super().__init__(message)
         self.code = code
+
+
+def inWords(error: Exception) -> SegmentationError:
+    """Any error as one that can be told to the user."""
+    if isinstance(error, SegmentationError):
+        return error
+    return SegmentationError(
+        f"Internal error: {type(error).__name__}: {error}. Try again; if it comes back, press Copy diagnostic "
+        "information and report it.",
+        "internal",
+    )

@@ -147,12 +147,13 @@ class KeepRatioExplorer:
 
     def loadSelected(self) -> None:
         """Put the result of the selected row into the outputs."""
-        ratio = self.selectedKeepRatio
-        if self._loadProblem(ratio) is not None:
-            return
-        row = self.sweep.row(ratio)
         try:
-            run = self._logic.prepareLoad(self.sweep, row, self._parameters.segmentation, self._parameters.importance)
+            shown = self._request()  # what Apply would write over
+            ratio = self.selectedKeepRatio
+            if self._loadProblem(ratio) is not None:
+                return
+            row = self.sweep.row(ratio)
+            run = self._logic.prepareLoad(self.sweep, row, shown.segmentation, shown.importance)
         except SegmentationError as error:
             self.failed.emit(error)
             return

@@ -48,6 +48,12 @@ class OverlayControl:
         if parameters.show3D:
             self._surfaces.show(results.segmentation)
 
+    def forget(self, node: slicer.vtkMRMLNode) -> None:
+        """A node is leaving the scene, and is hidden with it: the subject hierarchy has let go of it already and would
+        complain of any change.
+        """
+        self._resultIds = tuple(None if nodeId == node.GetID() else nodeId for nodeId in self._resultIds)
+
     def refresh(self, parameters: SCDSegmentationParameters) -> None:
         """Show what these parameters say, whatever the views show now."""
         self._apply(parameters.segmentation, parameters.importance, parameters)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import traceback
+from contextlib import suppress
 from typing import Any
 
 import qt
@@ -11,11 +13,12 @@ import slicer
 from SCDSegmentationLib import sample_data
 from SCDSegmentationLib.device_list import DeviceList
 from SCDSegmentationLib.diagnostics import COPIED
-from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.errors import SegmentationError, inWords
 from SCDSegmentationLib.explorer import KeepRatioExplorer
 from SCDSegmentationLib.keep_ratio import describe, presets
 from SCDSegmentationLib.model_list import ModelList
 from SCDSegmentationLib.models import Model
+from SCDSegmentationLib.node_selectors import NodeSelectors
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
 from SCDSegmentationLib.plain_text import plain
@@ -55,6 +58,9 @@ class Panel:
         self._inputs = [(ui.inputLabel, ui.inputSelector)]
         self._inputs += [(getattr(ui, f"inputLabel{n}"), getattr(ui, f"inputSelector{n}")) for n in (2, 3, 4)]
         self._presetButtons = (ui.fastButton, ui.defaultButton, ui.thoroughButton, ui.suggestedButton)
+        outputs = {"segmentation": ui.segmentationSelector, "importance": ui.importanceSelector}
+        inputs = {name: selector for name, (_, selector) in zip(_VOLUMES, self._inputs, strict=True)}
+        self.selectors = NodeSelectors({**inputs, **outputs}, _VOLUMES)
         self.progress = ProgressView(ui)
         self.models = ModelList(ui)
         self.devices = DeviceList(ui.deviceComboBox)
@@ -77,6 +83,7 @@ class Panel:
             self.parameters.disconnectGui(self._guiTag)
             self.parameters.RemoveObserver(self._observerTag)
         self.parameters = parameters
+        self.selectors.setParameters(parameters)
         self.overlay.setParameters(parameters)
         if parameters is None:
             self.inspector.setParameters(None)
@@ -96,9 +103,18 @@ class Panel:
 
     def onNodeAboutToBeRemoved(self, node: slicer.vtkMRMLNode) -> None:
         """A node is leaving the scene; what was made for it follows, as soon as the event is over."""
-        nodes = [] if slicer.mrmlScene.IsClosing() else dependants(node)
+        if slicer.mrmlScene.IsClosing():
+            return
+        self.overlay.forget(node)
+        self.selectors.forget(node)
+        nodes = dependants(node)
         if nodes:
             qt.QTimer.singleShot(0, lambda: removeNodes(nodes))
+
+    def onNodeAdded(self, node: slicer.vtkMRMLNode) -> None:
+        """A node came into the scene."""
+        if node.GetAttribute(TOKEN_MAP_ATTRIBUTE):
+            self.selectors.hideTokenMaps()
 
     def onNodeRemoved(self) -> None:
         """A node left the scene: a run that needs it ends, and the panel says what is missing now."""
@@ -159,6 +175,7 @@ class Panel:
         self._showReadiness()
 
     def _request(self) -> Request:
+        self.selectors.readAll()
         parameters, model = self.parameters, self.model
         if model is None:
             raise SegmentationError("Select a model.", "model")
@@ -211,6 +228,18 @@ class Panel:
         logging.error(f"SCDSegmentation: {error}")
         self.progress.end(str(error))
         slicer.util.errorDisplay(plain(str(error)), windowTitle="SCDSegmentation")
+
+    def tellUncaught(self, error: Exception) -> None:
+        """Tell the user of an error that nobody caught, with the details in the log."""
+        problem = inWords(error)
+        self.progress.log("".join(traceback.format_exception(error)).rstrip())
+        self.logic.journal.addMessage(f"uncaught ({problem.code})", str(problem))
+        if self.logic.run is not None:
+            self.progress.say(str(problem))
+            return
+        self.progress.end(str(problem))
+        with suppress(Exception):  # this may be what failed
+            self._showReadiness()
 
     def _onParametersModified(self) -> None:
         # While a scene is read, nodes and references come one by one; ``setParameters`` follows when all are there.

@@ -10,7 +10,7 @@ from typing import Any
 import qt
 import slicer
 
-from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.errors import SegmentationError, inWords
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import PreparedResults
 from SCDSegmentationLib.signal import Signal
@@ -84,7 +84,7 @@ class SteppedRun:
                 )
             )
         except Exception as error:
-            self._fail(SegmentationError(f"Internal error: {type(error).__name__}: {error}", "internal"))
+            self._fail(inWords(error))
             raise
 
     def _requireVolumes(self) -> None:

@@ -14,7 +14,7 @@ import slicer
 import vtk
 
 from SCDSegmentationLib import overlay, token_display
-from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.errors import SegmentationError, inWords
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import GREYED, KEPT, SEGMENTS, TOKEN_MAP_CHOICES, TOKENS, SCDSegmentationParameters
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
@@ -89,7 +89,7 @@ class TokenExport:
             message = f"The export could not be written to {self._parent} ({error.strerror or error}): free disk space."
             self._fail(SegmentationError(message, "resource"))
         except Exception as error:
-            self._fail(SegmentationError(f"Internal error: {type(error).__name__}: {error}", "internal"))
+            self._fail(inWords(error))
             raise
         else:
             if folder is None:

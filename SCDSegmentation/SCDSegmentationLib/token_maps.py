@@ -144,9 +144,10 @@ class PreparedMaps:
     ) -> slicer.vtkMRMLScalarVolumeNode:
         """Put a map, of scores the one of this number, into a node, a new one if there is none."""
         if node is None:
-            unique = slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} {name}")
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", unique)
-            made.append(node)
+            node = slicer.vtkMRMLScalarVolumeNode()
+            node.SetName(slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} {name}"))
+            node.SetAttribute(TOKEN_MAP_ATTRIBUTE, kind)  # whoever hears of the node knows what it is
+            made.append(slicer.mrmlScene.AddNode(node))
         array, matrix = self._maps[kind]
         if kind == SCORES:
             array = array[..., number]
