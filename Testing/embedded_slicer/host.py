@@ -77,11 +77,13 @@ class Host:
         from embedded_slicer.io import qSlicerCoreIOManager
         from embedded_slicer.module_logics import create_modules
         from embedded_slicer.module_manager import qSlicerModuleManager
+        from embedded_slicer.segment_items import SegmentItems
         from embedded_slicer.subject_hierarchy import SubjectHierarchyItems
         from embedded_slicer.views.layout_manager import qSlicerLayoutManager
         from embedded_slicer.window import qSlicerMainWindow
 
         self._items = SubjectHierarchyItems(self.scene)
+        self._segment_items = SegmentItems(self.scene)
         logic = self._services.application_logic
         self._modules = qSlicerModuleManager(create_modules(self._services, home))
         self.layout_manager = qSlicerLayoutManager(self.scene, logic)

@@ -25,7 +25,7 @@ _OWNERS = {
 class SubjectHierarchyItems:
     """Keeps one item for each data node of a scene, as qSlicerSubjectHierarchyPluginLogic does.
 
-    Items of single segments are not made.
+    Items of single segments are not made; `segment_items` tells what would go wrong with them.
     """
 
     def __init__(self, scene: Any) -> None:

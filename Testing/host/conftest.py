@@ -19,9 +19,13 @@ def running_host() -> embedded_slicer.Host:
 @pytest.fixture
 def host(running_host: embedded_slicer.Host) -> Iterator[embedded_slicer.Host]:
     """The host with an empty scene and no module."""
+    from embedded_slicer.gui.pythonqt import failures
+
     running_host.clear_scene()
+    failures.clear()
     yield running_host
     running_host.clear_scene()
+    assert failures == []
 
 
 @pytest.fixture

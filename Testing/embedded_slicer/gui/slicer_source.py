@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,14 +52,8 @@ def nameMissingWidgets(ctk: ModuleType) -> None:
             setattr(module, name, type(name, (_NotInHost,), {}))
 
 
-def load(folder: Path, name: str) -> ModuleType:
-    """Load a module or package of Slicer's Python package as `slicer.<name>`."""
+def find(folder: Path, name: str) -> ModuleSpec | None:
+    """Find a module or package of Slicer's Python package, which is imported as `slicer.<name>`."""
     path = folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"
     locations = [str(path.parent)] if path.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(f"slicer.{name}", path, submodule_search_locations=locations)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[f"slicer.{name}"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.util.spec_from_file_location(f"slicer.{name}", path, submodule_search_locations=locations)

@@ -37,6 +37,16 @@ def run(box: Any, entry: str) -> None:
     inner.view().clicked(inner.model().index(entries(box).index(entry), 0))
 
 
+def press(inner: Any, key: str) -> None:
+    """Press a key in the closed box."""
+    from PySide6 import QtCore
+    from PySide6.QtTest import QTest
+
+    from embedded_slicer.gui.pythonqt import unwrap
+
+    QTest.keyClick(unwrap(inner), getattr(QtCore.Qt.Key, key))
+
+
 def test_it_lists_nodes_that_come_are_renamed_and_go() -> None:
     import slicer
 
@@ -114,6 +124,48 @@ def test_removing_the_selected_node_selects_another_entry() -> None:
     assert heard == [first, None]
 
 
+def test_the_neighbour_is_selected_before_the_node_has_gone_past_the_actions_below_it() -> None:
+    import slicer
+
+    nodes = [add(name=name) for name in ("first", "second", "third")]
+    box = selector(noneEnabled=True, addEnabled=True, removeEnabled=True)
+    heard: list[Any] = []
+    box.setCurrentNode(nodes[2])
+    box.currentNodeChanged.connect(lambda node: heard.append(node))
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAboutToBeRemovedEvent, lambda *_: heard.append("about to"))
+    slicer.mrmlScene.RemoveNode(nodes[2])
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert heard == ["about to", nodes[1]]
+    box.setCurrentNode(nodes[0])
+    slicer.mrmlScene.RemoveNode(nodes[0])
+    assert box.currentNode() is nodes[1]
+
+
+def test_between_nodes_of_one_name_only_the_choice_is_told() -> None:
+    first, second = add(name="T1"), add(name="T1")
+    box = selector(noneEnabled=True)
+    box.setCurrentNode(first)
+    heard: list[Any] = []
+    box.currentNodeChanged.connect(lambda node: heard.append(("changed", node)))
+    box.nodeActivated.connect(lambda node: heard.append(("activated", node)))
+    inner = box.findChildren("QComboBox")[0]
+    press(inner, "Key_Down")
+    assert box.currentNode() is second
+    assert heard == [("activated", second)]
+    box.setCurrentNode(first)
+    assert box.currentNode() is first
+    assert heard == [("activated", second), ("activated", first)]
+
+
+def test_nodes_are_hidden_by_their_ids() -> None:
+    first, _ = add(name="first"), add(name="second")
+    box = selector(noneEnabled=True)
+    box.sortFilterProxyModel().hiddenNodeIDs = [first.GetID()]
+    assert entries(box) == ["None", "second"]
+    box.sortFilterProxyModel().hiddenNodeIDs = []
+    assert entries(box) == ["None", "first", "second"]
+
+
 def test_closing_the_scene_empties_it(host: Any) -> None:
     add()
     box = selector()
@@ -168,15 +220,16 @@ def test_a_node_asked_for_before_there_is_a_scene_is_selected_then() -> None:
     assert box.currentNode() is node[1]
 
 
-def test_a_batch_of_changes_is_shown_at_its_end() -> None:
+def test_a_batch_of_changes_is_shown_at_once_and_an_import_at_its_end() -> None:
     import slicer
 
     box = selector()
-    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
-    node = add()
-    assert box.nodeCount() == 0
-    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
-    assert box.nodeFromIndex(0) is node
+    for state, before in ((slicer.vtkMRMLScene.BatchProcessState, 1), (slicer.vtkMRMLScene.ImportState, 1)):
+        slicer.mrmlScene.StartState(state)
+        node = add()
+        assert box.nodeCount() == before
+        slicer.mrmlScene.EndState(state)
+        assert box.nodeFromIndex(box.nodeCount() - 1) is node
 
 
 def test_node_types_must_be_a_list() -> None:

@@ -225,7 +225,9 @@ def test_a_wrapper_is_told_from_other_classes() -> None:
 
 
 def test_a_scene_that_is_closed_leaves_the_panel_usable(host: Any) -> None:
-    logic = slicer.ScriptedLoadableModule.ScriptedLoadableModuleLogic()
+    from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+    logic = ScriptedLoadableModuleLogic()
     logic.moduleName = "Example"
     node = Parameters(logic.getParameterNode())
     node.keepRatio = 0.75

@@ -62,7 +62,7 @@ def test_a_message_box_can_be_answered_for_good() -> None:
 
 
 def test_installed_packages_are_found_with_their_versions(tmp_path: Path) -> None:
-    import slicer
+    import slicer.packaging
 
     assert slicer.packaging.pip_check("numpy>=1.20")
     assert not slicer.packaging.pip_check("numpy>=99")
@@ -75,7 +75,7 @@ def test_installed_packages_are_found_with_their_versions(tmp_path: Path) -> Non
 
 
 def test_nothing_is_installed_in_testing_mode() -> None:
-    import slicer
+    import slicer.packaging
 
     assert slicer.packaging.pip_ensure("no-such-package-here", requester="Test") is None
 

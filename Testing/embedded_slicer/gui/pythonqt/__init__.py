@@ -7,7 +7,7 @@ stored on an object that C++ made.
 
 from __future__ import annotations
 
-from .callbacks import Signal, failures
+from .callbacks import Signal, failures, noteFailures
 from .enumerations import EnumValue
 from .module import makeQtModule
 from .wrapper import Wrapper, registerClass, unwrap, wrap, wrappedClass
@@ -18,6 +18,7 @@ __all__ = [
     "Wrapper",
     "failures",
     "makeQtModule",
+    "noteFailures",
     "registerClass",
     "unwrap",
     "wrap",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import shiboken6
@@ -18,18 +17,29 @@ if TYPE_CHECKING:
     from .wrapper import Wrapper
 
 failures: list[BaseException] = []
-"""Exceptions raised by connected callables. PythonQt prints them and goes on; here tests can also look at them."""
+"""Exceptions that callables of Qt's signals and VTK's events have raised. PythonQt and VTK hand them to
+`sys.excepthook`, which prints them, and go on; here tests can also look at them."""
 
 _connections: dict[int, list[tuple[str, Callable, QtCore.QMetaObject.Connection]]] = {}
 
 
+def noteFailures() -> None:
+    """From now on note what reaches `sys.excepthook`."""
+    before = sys.excepthook
+
+    def note(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+        failures.append(problem)
+        before(kind, problem, trace)
+
+    sys.excepthook = note
+
+
 def callGuarded(function: Callable, *arguments: Any) -> Any:
-    """Call a callable on behalf of Qt: an exception is printed and noted in `failures`, never passed on to C++."""
+    """Call a callable on behalf of Qt: an exception is handed to `sys.excepthook`, never passed on to C++."""
     try:
         return function(*arguments)
-    except Exception as problem:
-        failures.append(problem)
-        traceback.print_exc(file=sys.stderr)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
         return None
 
 

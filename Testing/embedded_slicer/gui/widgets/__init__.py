@@ -7,6 +7,7 @@ from .directory_button import DirectoryButton
 from .message_box import MessageBox
 from .mrml_widget import MRMLWidget
 from .node_combo_box import NodeComboBox
+from .node_filter import NodeFilter
 from .slider_widget import SliderWidget
 from .table_view import TableView
 
@@ -18,6 +19,7 @@ CTK_WIDGETS = {
 }
 SLICER_WIDGETS = {
     "qMRMLNodeComboBox": NodeComboBox,
+    "qMRMLSortFilterProxyModel": NodeFilter,
     "qMRMLTableView": TableView,
     "qMRMLWidget": MRMLWidget,
 }

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import shiboken6
-from PySide6 import QtCore, QtWidgets
+import vtk
+from PySide6 import QtCore, QtGui, QtWidgets
 
-from .node_rows import NodeRows, Row
+from .node_filter import NodeFilter
+from .node_rows import NodeRows, Row, actionRows
 
 
 def _getter(name: str) -> Callable[[Any], Any]:
@@ -27,7 +29,11 @@ def _setter(name: str, kind: type) -> Callable[[Any, Any], None]:
 class NodeComboBox(QtWidgets.QWidget):
     """Combo box with the scene's nodes of some classes, "None" before and actions after them.
 
-    Checked against Slicer's Libs/MRML/Widgets/qMRMLNodeComboBox.h and .cxx, qMRMLSortFilterProxyModel.cxx and
+    Two of Slicer's ways lose data if a module does not know them. When the current node leaves, a neighbour becomes the
+    current one, "None" or not; and the signals of a change follow the shown text, so none comes between two nodes of
+    one name, only `nodeActivated`.
+
+    Checked against Slicer's Libs/MRML/Widgets/qMRMLNodeComboBox.h and .cxx, qMRMLSceneModel.cxx and
     qMRMLNodeFactory.cxx.
     """
 
@@ -67,7 +73,9 @@ class NodeComboBox(QtWidgets.QWidget):
         }
         self._baseNames: dict[str, str] = {}
         self._typeLabels: dict[str, str] = {}
-        self._attributes: dict[str, tuple[str, str | None]] = {}
+        self._leaving: set[str] = set()  # IDs of nodes that are about to be removed
+        self._filter = NodeFilter(self._options, self)
+        self._filter._changed.connect(self._sync)
         self._model = NodeRows(self)
         self._box = QtWidgets.QComboBox(self)
         self._box.setModel(self._model)
@@ -102,6 +110,9 @@ class NodeComboBox(QtWidgets.QWidget):
             self._sceneTags = [
                 scene.AddObserver(getattr(scene, event), self._weakly("_onSceneEvent")) for event in events
             ]
+            # After those that have no priority of their own: they see the combo box as it was.
+            leave = vtk.calldata_type(vtk.VTK_OBJECT)(self._weakly("_onNodeLeaving"))
+            self._sceneTags.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, leave, -10.0))
         with QtCore.QSignalBlocker(self._box):
             self._sync()
             self._box.setCurrentIndex(-1)
@@ -116,39 +127,37 @@ class NodeComboBox(QtWidgets.QWidget):
         # The scene outlives the widget: its observers must not keep the widget alive.
         reference = weakref.ref(self)
 
-        def call(caller: Any, _event: str) -> None:
+        def call(caller: Any, _event: str, data: Any = None) -> None:
             widget = reference()
             if widget is not None and shiboken6.isValid(widget):
-                getattr(widget, method)(caller)
+                getattr(widget, method)(caller if data is None else data)
 
         return call
 
-    def _onSceneEvent(self, _scene: Any) -> None:
+    def _onSceneEvent(self, scene: Any) -> None:
+        self._leaving = {nodeID for nodeID in self._leaving if scene.GetNodeByID(nodeID) is not None}
+        self._sync()
+
+    def _onNodeLeaving(self, node: Any) -> None:
+        self._leaving.add(node.GetID())
         self._sync()
 
     def _onNodeModified(self, node: Any) -> None:
         # Most changes of a node are none of its name or visibility, and come often.
-        if self._listed.get(node.GetID()) != (node.GetName(), self._accepts(node)):
+        if self._listed.get(node.GetID()) != (node.GetName(), self._filter._accepts(node)):
             self._sync()
-
-    def _accepts(self, node: Any) -> bool:
-        if node.GetHideFromEditors() and not self._options["showHidden"]:
-            return False
-        for nodeType in self._options["nodeTypes"]:
-            if node.GetClassName() == nodeType or (self._options["showChildNodeTypes"] and node.IsA(nodeType)):
-                name, value = self._attributes.get(nodeType, (None, None))
-                if name is None or (node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))):
-                    return True
-        return False
 
     def _sync(self) -> None:
         """Make the rows follow the scene, the current row staying current as Qt does it."""
         scene = self._scene
-        if scene is not None and scene.IsBatchProcessing():
+        if scene is not None and (scene.IsImporting() or scene.IsClosing()):
             return
         nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())] if scene is not None else []
+        nodes = [node for node in nodes if node.GetID() not in self._leaving]
         self._observe([node for node in nodes if any(node.IsA(kind) for kind in self._options["nodeTypes"])])
-        states = {nodeID: (node.GetName() or "", self._accepts(node)) for nodeID, (node, _) in self._nodeTags.items()}
+        states = {
+            nodeID: (node.GetName() or "", self._filter._accepts(node)) for nodeID, (node, _) in self._nodeTags.items()
+        }
         wanted = [Row(states[node.GetID()][0], node.GetID()) for node in nodes if states.get(node.GetID(), ("", 0))[1]]
         rows = ([Row(self._options["noneDisplay"])] if self._options["noneEnabled"] else []) + wanted
         known = {row.nodeID for row in self._model.rows()}
@@ -157,7 +166,7 @@ class NodeComboBox(QtWidgets.QWidget):
         wasEmpty = self.nodeCount() == 0
         self._box.setPlaceholderText(f"Select a {self.nodeTypeLabel(next(iter(self._options['nodeTypes']), ''))}")
         self._updateRows(rows + self._actionRows())
-        if self._current() is None and self._box.currentIndex() > 0:
+        if self._current() is None:
             self.setCurrentNodeID("")
         if wasEmpty and wanted and self._box.currentIndex() < 0 and self._model.rowCount() == len(wanted):
             self._box.setCurrentIndex(0)
@@ -190,20 +199,7 @@ class NodeComboBox(QtWidgets.QWidget):
             return []
         types = self._options["nodeTypes"]
         label = self.nodeTypeLabel(types[0] if len(types) == 1 else "")
-        rows: list[Row] = []
-        if self._options["renameEnabled"]:
-            rows.append(Row(f"Rename current {label}", action="rename"))
-        if self._options["editEnabled"]:
-            rows.append(Row(f"Edit current {label}", action="edit"))
-        if self._options["addEnabled"]:
-            for nodeType in types:
-                kind = self.nodeTypeLabel(nodeType)
-                rows.append(Row(f"Create new {kind}", action=f"create {nodeType}"))
-                if self._options["renameEnabled"]:
-                    rows.append(Row(f"Create new {kind} as...", action=f"create as {nodeType}"))
-        if self._options["removeEnabled"]:
-            rows.append(Row(f"Delete current {label}", action="delete"))
-        return [Row("", action="separator"), *rows] if rows else []
+        return actionRows(label, {kind: self.nodeTypeLabel(kind) for kind in types}, self._options)
 
     def _runAction(self, index: QtCore.QModelIndex) -> None:
         action = self._model.rowAt(index.row()).action
@@ -233,6 +229,10 @@ class NodeComboBox(QtWidgets.QWidget):
 
     def _emitCurrent(self, *_: Any) -> None:
         node = self._current()
+        if node is None and self._box.currentIndex() != (0 if self._options["noneEnabled"] else -1):
+            # The row of an action became the current one, as the last node above it left.
+            self.setCurrentNode(self.nodeFromIndex(self.nodeCount() - 1))
+            return
         self.currentNodeChanged.emit(node)
         self._validNodeChanged.emit(node is not None)
         self.currentNodeIDChanged.emit(self._currentNodeID())
@@ -262,9 +262,18 @@ class NodeComboBox(QtWidgets.QWidget):
             return
         for index, row in enumerate(self._model.rows()):
             if nodeID and row.nodeID == nodeID:
-                self._box.setCurrentIndex(index)
+                self._pressEnter(self._model.index(index, 0))
                 return
+        self._box.view().setCurrentIndex(self._model.index(0 if self._options["noneEnabled"] else -1, 0))
         self._box.setCurrentIndex(0 if self._options["noneEnabled"] else -1)
+
+    def _pressEnter(self, row: QtCore.QModelIndex) -> None:
+        """Choose a row in the list as the user does: `nodeActivated` comes, too."""
+        view = self._box.view()
+        if view.currentIndex() != row:
+            view.setCurrentIndex(row)
+            kind, key = QtCore.QEvent.Type.ShortcutOverride, QtCore.Qt.Key.Key_Enter
+            QtWidgets.QApplication.sendEvent(view, QtGui.QKeyEvent(kind, key, QtCore.Qt.KeyboardModifier.NoModifier))
 
     def setCurrentNodeIndex(self, index: int) -> None:
         """Select the nth node."""
@@ -293,7 +302,7 @@ class NodeComboBox(QtWidgets.QWidget):
         baseName = self._baseNames.get(nodeType) or ("" if node.GetName() else node.GetDefaultNodeNamePrefix())
         if baseName:
             node.SetName(self._scene.GetUniqueNameByString(baseName))
-        for name, value in self._attributes.values():
+        for name, value in self._filter._attributes.values():
             node.SetAttribute(name, value or "")
         node = self._scene.AddNode(node)
         if self._options["selectNodeUponCreation"]:
@@ -323,16 +332,20 @@ class NodeComboBox(QtWidgets.QWidget):
 
     # Properties
 
+    def sortFilterProxyModel(self) -> NodeFilter:
+        """Return what decides which nodes are listed."""
+        return self._filter
+
     def addAttribute(self, nodeType: str, attributeName: str, attributeValue: object = None) -> None:
         """List only nodes of a type that have an attribute, with this value if one is given."""
         value = None if attributeValue is None else str(attributeValue)
-        self._attributes[nodeType] = (attributeName, value)
+        self._filter._attributes[nodeType] = (attributeName, value)
         self._sync()
 
     def removeAttribute(self, nodeType: str, attributeName: str) -> None:
         """Take back `addAttribute`."""
-        if self._attributes.get(nodeType, ("",))[0] == attributeName:
-            del self._attributes[nodeType]
+        if self._filter._attributes.get(nodeType, ("",))[0] == attributeName:
+            del self._filter._attributes[nodeType]
             self._sync()
 
     def nodeTypeLabel(self, nodeType: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PySide6 import QtCore, QtGui
@@ -22,6 +23,28 @@ class Row:
     def key(self) -> str:
         """What stays the same when a node is renamed."""
         return self.nodeID or f"{self.action}\n{self.text if self.action else ''}"
+
+
+def actionRows(label: str, kinds: Mapping[str, str], enabled: Mapping[str, bool]) -> list[Row]:
+    """Return the separator and the actions after the nodes; nothing if there is no action.
+
+    Args:
+        label: what the current node is called.
+        kinds: node type → what it is called.
+        enabled: "renameEnabled", "editEnabled", "addEnabled" and "removeEnabled".
+    """
+    rows: list[Row] = []
+    if enabled["renameEnabled"]:
+        rows.append(Row(f"Rename current {label}", action="rename"))
+    if enabled["editEnabled"]:
+        rows.append(Row(f"Edit current {label}", action="edit"))
+    for nodeType, kind in kinds.items() if enabled["addEnabled"] else ():
+        rows.append(Row(f"Create new {kind}", action=f"create {nodeType}"))
+        if enabled["renameEnabled"]:
+            rows.append(Row(f"Create new {kind} as...", action=f"create as {nodeType}"))
+    if enabled["removeEnabled"]:
+        rows.append(Row(f"Delete current {label}", action="delete"))
+    return [Row("", action="separator"), *rows] if rows else []
 
 
 class NodeRows(QtGui.QStandardItemModel):
