@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import embedded_slicer
+from embedded_slicer.gui import pythonqt
 from slicer_module.helpers import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -24,6 +25,14 @@ HOST = embedded_slicer.start()
 @pytest.fixture(scope="session")
 def host() -> Any:
     return HOST
+
+
+@pytest.fixture(autouse=True)
+def no_exception_in_a_slot() -> Iterator[None]:
+    """What a slot raises, and what Slicer would log as an error: nobody sees it unless it is looked for."""
+    pythonqt.failures.clear()
+    yield
+    assert pythonqt.failures == []
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import slicer
+import slicer.packaging
 
 from scdseg.resources import resource_dir
 from SCDSegmentationLib import dependencies
 from SCDSegmentationLib.dependencies import PACKAGES, PYTORCH, consentText, missing
+from SCDSegmentationLib.errors import SegmentationError
 from slicer_module.helpers import add_volume, apply, choose, scene_state
 
 ABSENT = dependencies.Dependency("scdseg-no-such-package", "1", "7 MB", "this test")
@@ -100,6 +101,21 @@ def test_minimum_versions_are_those_of_the_engine() -> None:
 
 def test_here_nothing_is_missing() -> None:
     assert missing() == []
+
+
+def test_slicers_packaging_is_imported_by_who_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(slicer, "packaging")
+    monkeypatch.delitem(sys.modules, "slicer.packaging")
+    assert missing() == []
+
+
+def test_a_slicer_without_packaging_is_told_to_scripts_as_to_users(
+    widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(slicer, "packaging")
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    with pytest.raises(SegmentationError, match=r"install Slicer 5\.12 or newer"):
+        widget.logic.segment(add_volume(), model="tiny")
 
 
 def test_an_old_version_counts_as_missing() -> None:

@@ -27,14 +27,6 @@ GARBAGE = "sent what cannot be understood ("
 LONGEST_BLOCK_S = 0.2
 
 
-@pytest.fixture(autouse=True)
-def no_exception_in_a_slot() -> Any:
-    """What is raised in a slot is only logged by Qt: look for it."""
-    before = len(pythonqt.failures)
-    yield
-    assert pythonqt.failures[before:] == []
-
-
 def progress(**changed: Any) -> str:
     event = {"event": "progress", "id": 7, "step": "windows", "done": 1, "total": 9, "seconds_left": 3.0, **changed}
     return json.dumps({name: value for name, value in event.items() if value != "left out"})
