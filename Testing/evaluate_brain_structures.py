@@ -36,6 +36,8 @@ MIRROR = {
     for entry in read_label_entries(RECIPES / "brain-structures.labels.json")
     if entry["mirror"] is not None
 }
+TOKEN_CHOICES = ("learned", "random", "inverted")
+CHOICE_RATIOS = (0.25, 0.1)
 STRUCTURES = {10: "thalamus", 11: "caudate", 12: "putamen", 13: "pallidum", 17: "hippocampus", 18: "amygdala"}
 # Dice against AAL of another atlas's labels carried over to Colin27 by registration: AAL's borders are AAL's.
 BASELINE = {
@@ -67,14 +69,35 @@ def colin27(folder: Path, model: str, ratios: list[float], device: str) -> dict[
         }
     details = result.to_json()
     return {
-        "mean_dice": details["mean_dice"],
-        "seconds": details["seconds"],
+        "mean_dice": details["mean_dice"]["learned"],
+        "seconds": details["seconds"]["learned"],
         "device": details["device"],
         "structures": structures,
         "registration_baseline": {
             method: {**{STRUCTURES[v]: d for v, d in values.items()}, "mean": round(fmean(values.values()), 3)}
             for method, values in BASELINE.items()
         },
+    }
+
+
+def token_choice(folder: Path, model: str, device: str) -> dict[str, Any]:
+    """Mean Dice against AAL by the way in which tokens are chosen, as a bundle's metadata has it."""
+    result = evaluate(
+        [folder / "colin27_t1.nii.gz"],
+        model,
+        folder / "colin27_aal.nii.gz",
+        AAL_TO_FREESURFER,
+        CHOICE_RATIOS,
+        device,
+        token_choices=TOKEN_CHOICES,
+    )
+    return {
+        "subject": "Colin27 against AAL",
+        "labels": list(dict.fromkeys(row.name for row in result.rows)),
+        "rows": [
+            {"keep_ratio": ratio, **{choice: round(result.mean_dice(ratio, choice), 4) for choice in TOKEN_CHOICES}}
+            for ratio in CHOICE_RATIOS
+        ],
     }
 
 
@@ -210,7 +233,8 @@ def to_markdown(quality: dict[str, Any], ratios: list[str], own_ratio: str) -> s
             *("" for _ in baseline),
         ]
     )
-    parts = [_table(header, body)]
+    choices = [[choice, *(f"{row[choice]:.4f}" for row in quality["token_choice"]["rows"])] for choice in TOKEN_CHOICES]
+    parts = [_table(header, body), _table(["Tokens chosen by", *(f"keep {r:g}" for r in CHOICE_RATIOS)], choices)]
     brain = quality["mni152_brain_dice"]
     parts.append(
         _table(["MNI152", *(f"keep {r}" for r in ratios)], [["brain Dice", *(f"{brain[r]:.3f}" for r in ratios)]])
@@ -269,6 +293,7 @@ def main() -> int:
         segmenter = Segmenter(bundle, arguments.device)
         quality: dict[str, Any] = {
             "colin27_aal": colin27(arguments.data, arguments.model, ratios, arguments.device),
+            "token_choice": token_choice(arguments.data, arguments.model, arguments.device),
             "mni152_brain_dice": mni152_brain(arguments.data, segmenter, ratios),
             "consistency": consistency(arguments.data, segmenter),
         }

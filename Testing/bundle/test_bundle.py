@@ -76,6 +76,38 @@ def test_metadata_has_what_monai_asks_for(original: Bundle) -> None:
     assert tensors["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "Left thalamus", "2": "Brainstem"}
 
 
+TABLE = {
+    "subject": "a head",
+    "labels": ["Brainstem"],
+    "rows": [{"keep_ratio": 0.25, "learned": 0.8, "random": 0.7, "inverted": 0.6}],
+}
+
+
+def test_measured_quality_may_say_what_the_choice_of_tokens_decides(bundle_dir: Path, edit: Edit) -> None:
+    edit("scd.quality", {"token_choice": TABLE})
+    assert read_bundle(bundle_dir).quality["token_choice"] == TABLE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": []}, "rows"),
+        ({"rows": TABLE["rows"] * 17}, "rows"),
+        ({"rows": [{"keep_ratio": 0.25, "learned": 1.5, "random": 0.7}]}, r"rows\[0\].learned"),
+        ({"rows": [{"keep_ratio": 0.25, "learned": 0.5}]}, "random"),
+        ({"labels": "Brainstem"}, "labels"),
+        ({"subject": "two\nlines"}, "subject"),
+        ({"note": "more"}, "note"),
+    ],
+)
+def test_a_table_of_token_choices_of_another_form_is_refused(
+    bundle_dir: Path, edit: Edit, change: dict[str, Any], message: str
+) -> None:
+    edit("scd.quality", {"token_choice": {**TABLE, **change}})
+    with pytest.raises(ModelError, match=message):
+        read_bundle(bundle_dir)
+
+
 def test_a_bundle_from_before_the_token_head_loads(bundle_dir: Path, edit: Edit, network: SCDUNETR) -> None:
     edit("scd.network.token_head", None)
     assert "token_head" not in read_bundle(bundle_dir).network

@@ -18,6 +18,8 @@ from scdseg.errors import InputError
 from scdseg.evaluation import evaluate
 from scdseg.evaluation.mapping import read_mapping
 from scdseg.inference import segment
+from scdseg.networks.pruning import TOKEN_CHOICES
+from tiny_model import write_tiny_model
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 
@@ -117,9 +119,9 @@ def test_the_command_writes_a_table_and_prints_json(
     arguments = [image, "-m", model, "--reference", reference, "--keep-ratios", 1, 0.5, "-o", table, "--json"]
     assert main(["evaluate", *map(str, arguments), "--device", "cpu"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["mean_dice"]["0.5"] == 1
+    assert document["mean_dice"]["learned"]["0.5"] == 1
     assert document["model"]["name"] == "tiny"
-    assert set(document["seconds"]) == {"1.0", "0.5"}
+    assert set(document["seconds"]["learned"]) == {"1.0", "0.5"}
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["keep_ratio"], row["name"]) for row in rows] == [
@@ -139,10 +141,37 @@ def test_the_command_prints_a_table_that_a_person_reads(
     assert "mean Dice" in output
 
 
+def test_tokens_chosen_in_other_ways_are_compared_with_the_models_own(
+    model: Path, image: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    arguments = [image, "-m", model, "--reference", reference, "--keep-ratios", 0.5, "--device", "cpu", "-o", table]
+    assert main(["evaluate", *map(str, arguments), "--token-choice", "inverted", "learned", "cls_attention"]) == 0
+    assert "tokens chosen by" in capsys.readouterr().out
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    dice = {choice: [float(row["dice"]) for row in rows if row["token_choice"] == choice] for choice in TOKEN_CHOICES}
+    # The reference is what the model says with the tokens that it chooses itself.
+    assert dice["learned"] == [1, 1]
+    assert dice["random"] == []
+    assert max(dice["inverted"] + dice["cls_attention"]) < 1
+
+
+def test_a_choice_of_tokens_that_a_model_cannot_go_by_is_refused_by_the_models_name(
+    image: Path, reference: Path, tmp_path: Path
+) -> None:
+    early = write_tiny_model(tmp_path / "early", prune_after=(0, 2)).path
+    with pytest.raises(InputError, match=r"model early: .*cls_attention"):
+        evaluate([image], early, reference, device="cpu", token_choices=["learned", "cls_attention"])
+    with pytest.raises(InputError, match="nearest"):
+        evaluate([image], early, reference, device="cpu", token_choices=["nearest"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (["--keep-ratios", "0"], "keep ratio"),
+        (["--token-choice", "random", "random"], "twice"),
         (["--keep-ratios", "0.5", "0.5"], "twice"),
         (["-o", "nowhere/table.csv"], "nowhere"),
         (["-o", "table.txt"], ".csv"),

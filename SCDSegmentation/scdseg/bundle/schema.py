@@ -63,8 +63,9 @@ _NETWORK = _object(
         "pruning": {"enum": ["stp", "stp_no_noise", "cls_attention", "random"]},
         "completion": {"enum": ["mta", "mask_tokens"]},
         "detail": {"enum": ["all", "kept"]},
+        "decode_box": {"type": "boolean"},
     },
-    optional=("token_head", "pruning", "completion", "detail"),  # models of before they existed have none
+    optional=("token_head", "pruning", "completion", "detail", "decode_box"),  # models of before they existed have none
 )
 
 _INTENSITY_ARGUMENTS = {
@@ -107,6 +108,23 @@ LABELS_SCHEMA = _list(
     255,
 )
 
+# Dice against truth by the way in which tokens are chosen: what the scores decide in this model.
+_DICE = {"type": "number", "minimum": 0, "maximum": 1}
+_TOKEN_CHOICE = _object(
+    {
+        "subject": _TEXT,
+        "labels": _list(_TEXT, 1, 255),
+        "rows": _list(
+            _object(
+                {"keep_ratio": _RATIO, **dict.fromkeys(("learned", "random", "inverted", "cls_attention"), _DICE)},
+                optional=("inverted", "cls_attention"),
+            ),
+            1,
+            16,
+        ),
+    }
+)
+
 _SCD = _object(
     {
         "schema_version": {"const": SCHEMA_VERSION},
@@ -136,7 +154,7 @@ _SCD = _object(
                 "bytes": {"type": "integer", "minimum": 1},
             }
         ),
-        "quality": {"type": "object"},
+        "quality": {"type": "object", "properties": {"token_choice": _TOKEN_CHOICE}},
     },
     optional=("quality",),
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from scdseg.evaluation import Evaluation
 
 
@@ -30,6 +32,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--keep-ratios", nargs="+", type=float, default=[1.0, 0.5, 0.25, 0.1], metavar="R")
     parser.add_argument(
         "--overlap", type=float, metavar="O", help="overlap of windows, 0 to 0.9 (default: the model's)"
+    )
+    parser.add_argument(
+        "--token-choice",
+        nargs="+",
+        choices=("learned", "random", "inverted", "cls_attention"),
+        default=["learned"],
+        help="how tokens are chosen, one or several to compare (default: learned, as the model does it)",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="TABLE.csv", help="write the table")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
@@ -56,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.keep_ratios,
             arguments.device,
             overlap=arguments.overlap,
+            token_choices=arguments.token_choice,
         )
     if arguments.output is not None:
         evaluation.save(arguments.output)
@@ -68,19 +78,44 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_table(evaluation: Evaluation) -> None:
     from rich.console import Console
+
+    console = Console()
+    for choice in evaluation.seconds:
+        console.print(_table_of(evaluation, choice))
+    if len(evaluation.seconds) > 1:
+        console.print(_table_of_choices(evaluation))
+
+
+def _table_of(evaluation: Evaluation, choice: str) -> Table:
+    """All labels by keep ratio, with tokens chosen in one way."""
     from rich.table import Table
 
-    ratios = list(evaluation.seconds)
-    table = Table(title=f"{evaluation.model['name']}: Dice / HD95 in mm by keep ratio")
+    seconds = evaluation.seconds[choice]
+    chosen = "" if choice == "learned" else f", tokens chosen by: {choice}"
+    table = Table(title=f"{evaluation.model['name']}: Dice / HD95 in mm by keep ratio{chosen}")
     table.add_column("label")
-    for ratio in ratios:
+    for ratio in seconds:
         table.add_column(f"{ratio:g}", justify="right")
     cells: dict[str, list[str]] = {}
     for row in evaluation.rows:
-        cells.setdefault(row.name, []).append(f"{row.dice:.3f} / {row.hd95_mm:.1f}")
+        if row.token_choice == choice:
+            cells.setdefault(row.name, []).append(f"{row.dice:.3f} / {row.hd95_mm:.1f}")
     for name, columns in cells.items():
         table.add_row(name, *columns)
     table.add_section()
-    table.add_row("mean Dice", *(f"{evaluation.mean_dice(ratio):.3f}" for ratio in ratios))
-    table.add_row("seconds", *(f"{seconds:.1f}" for seconds in evaluation.seconds.values()))
-    Console().print(table)
+    table.add_row("mean Dice", *(f"{evaluation.mean_dice(ratio, choice):.3f}" for ratio in seconds))
+    table.add_row("seconds", *(f"{value:.1f}" for value in seconds.values()))
+    return table
+
+
+def _table_of_choices(evaluation: Evaluation) -> Table:
+    """Mean Dice by the way in which tokens are chosen, and keep ratio."""
+    from rich.table import Table
+
+    table = Table(title=f"{evaluation.model['name']}: mean Dice by choice of tokens and keep ratio")
+    table.add_column("tokens chosen by")
+    for ratio in next(iter(evaluation.seconds.values())):
+        table.add_column(f"{ratio:g}", justify="right")
+    for choice, seconds in evaluation.seconds.items():
+        table.add_row(choice, *(f"{evaluation.mean_dice(ratio, choice):.4f}" for ratio in seconds))
+    return table

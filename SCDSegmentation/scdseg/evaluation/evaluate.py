@@ -7,9 +7,10 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 from scdseg.bundle import find_bundle
 from scdseg.errors import InputError
@@ -18,14 +19,18 @@ from scdseg.evaluation.metrics import compare_label_maps
 from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.images import read_headers
 from scdseg.inference.segmenter import Progress, Segmenter
+from scdseg.networks import SCDUNETR
 from scdseg.volumes import check_outputs, staged
 
 
 @dataclass(frozen=True)
 class Row:
-    """One label at one keep ratio; the metrics are those of :class:`scdseg.evaluation.LabelMetrics`."""
+    """One label at one keep ratio and choice of tokens; the metrics are those of
+    :class:`scdseg.evaluation.LabelMetrics`.
+    """
 
     keep_ratio: float
+    token_choice: str
     value: int
     name: str
     dice: float
@@ -43,27 +48,34 @@ class Evaluation:
         images: the image's files.
         reference: the label map compared with.
         device: type and name.
-        seconds: by keep ratio, for the segmentation of the prepared image.
-        rows: by keep ratio, then label value.
+        seconds: by choice of tokens, then keep ratio, for the segmentation of the prepared image.
+        rows: by choice of tokens, then keep ratio, then label value.
     """
 
     model: dict[str, str]
     images: list[str]
     reference: str
     device: dict[str, str]
-    seconds: dict[float, float]
+    seconds: dict[str, dict[float, float]]
     rows: list[Row]
 
-    def mean_dice(self, keep_ratio: float) -> float:
+    def mean_dice(self, keep_ratio: float, token_choice: str = "learned") -> float:
         """Mean Dice over the labels that the reference or the prediction has; NaN if there is none."""
-        values = [row.dice for row in self.rows if row.keep_ratio == keep_ratio and not math.isnan(row.dice)]
+        rows = [row for row in self.rows if (row.keep_ratio, row.token_choice) == (keep_ratio, token_choice)]
+        values = [row.dice for row in rows if not math.isnan(row.dice)]
         return fmean(values) if values else math.nan
 
     def to_json(self) -> dict[str, Any]:
         """Everything in types that JSON has; NaN becomes None."""
         rows = [{k: _json_number(v) for k, v in asdict(row).items()} for row in self.rows]
-        means = {str(ratio): _json_number(self.mean_dice(ratio)) for ratio in self.seconds}
-        seconds = {str(ratio): round(value, 3) for ratio, value in self.seconds.items()}
+        means = {
+            choice: {str(ratio): _json_number(self.mean_dice(ratio, choice)) for ratio in of_choice}
+            for choice, of_choice in self.seconds.items()
+        }
+        seconds = {
+            choice: {str(ratio): round(value, 3) for ratio, value in of_choice.items()}
+            for choice, of_choice in self.seconds.items()
+        }
         return {**asdict(self), "seconds": seconds, "mean_dice": means, "rows": rows}
 
     def save(self, table: Path) -> None:
@@ -92,8 +104,11 @@ def evaluate(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     overlap: float | None = None,
+    token_choices: Sequence[str] = ("learned",),
 ) -> Evaluation:
     """Segment an image at several keep ratios and compare every result with reference labels.
+
+    Choosing tokens in other ways than the model learned tells what its scores decide.
 
     Args:
         images: one file for each channel of the model.
@@ -105,6 +120,7 @@ def evaluate(
         progress: see :data:`scdseg.inference.segmenter.Progress`.
         cancelled: polled between windows.
         overlap: share of a window that the next one covers again, 0…0.9; None: the model's own.
+        token_choices: of ``scdseg.networks.pruning.TOKEN_CHOICES``; each at every keep ratio.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
@@ -112,24 +128,45 @@ def evaluate(
     bundle = find_bundle(model)
     if overlap is not None:
         check_overlap(overlap)
-    if len(set(keep_ratios)) < len(keep_ratios):
-        raise InputError(f"keep ratios {list(keep_ratios)} name one twice: give each once")
+    for what, given in (("keep ratios", keep_ratios), ("token choices", token_choices)):
+        if len(set(given)) < len(given):
+            raise InputError(f"{what} {list(given)} name one twice: give each once")
     for keep_ratio in keep_ratios:
         check_keep_ratio(keep_ratio, bundle)
     header = read_headers(list(images), bundle)[0]
     names = {label.value: label.name for label in bundle.labels}
     labels, values = read_reference(Path(reference), header, names, mapping)
     segmenter = Segmenter(bundle, device)
+    for choice in token_choices:
+        choose_tokens(segmenter, choice)
     prepared = segmenter.prepare(images, progress, cancelled)
-    seconds, rows, report = {}, [], {}
-    for keep_ratio in keep_ratios:
+    seconds: dict[str, dict[float, float]] = {choice: {} for choice in token_choices}
+    rows, report = [], {}
+    for choice, keep_ratio in product(token_choices, keep_ratios):
+        choose_tokens(segmenter, choice)
         start = time.perf_counter()
         result = segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
-        seconds[keep_ratio] = time.perf_counter() - start
+        seconds[choice][keep_ratio] = time.perf_counter() - start
         metrics = compare_label_maps(result.labels.array, labels, values, result.labels.affine)
-        rows += [Row(keep_ratio, value, names[value], **asdict(metrics[value])) for value in values]
+        rows += [Row(keep_ratio, choice, value, names[value], **asdict(metrics[value])) for value in values]
         report = result.report
     return Evaluation(report["model"], [str(path) for path in images], str(reference), report["device"], seconds, rows)
+
+
+def choose_tokens(segmenter: Segmenter, choice: str) -> None:
+    """Let a model choose its tokens in another way from now on, for comparison.
+
+    Args:
+        segmenter: the model.
+        choice: one of ``scdseg.networks.pruning.TOKEN_CHOICES``.
+
+    Raises:
+        InputError: another name, or one that this model cannot go by.
+    """
+    try:
+        cast(SCDUNETR, segmenter.network).encoder.choose_by(choice)
+    except ValueError as error:
+        raise InputError(f"model {segmenter.bundle.name}: {error}; leave this token choice out") from error
 
 
 def check_table(table: Path, inputs: Sequence[Path]) -> None:
