@@ -70,6 +70,41 @@ def test_a_gpu_stitches_where_it_can_and_leaves_it_to_the_cpu_where_it_cannot(mo
     assert small.host_bytes > large.host_bytes
 
 
+# A CT of 512×512×1000 voxels on the model's grid, with the labels of a whole body.
+BODY = {"grid": (512, 512, 1000), "window": (96, 96, 96), "channels": 1, "classes": 118, "feature_size": 16}
+
+
+def test_logits_of_a_long_volume_are_held_across_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    free(monkeypatch, 64e9)
+    cpu = torch.device("cpu")
+    long = plan_windows(cpu, **BODY, input_voxels=512 * 512 * 1000)
+    assert (long.order, long.stitch_dtype) == ((2, 0, 1), torch.float32)
+    # Logits, weights and a channel that is moved: 97 slices of 512×512.
+    assert 12.2e9 < 4 * 120 * 97 * 512 * 512 < long.host_bytes < 16.5e9
+    # The same, whichever axis is the long one.
+    for grid in ((1000, 512, 512), (512, 1000, 512)):
+        assert plan_windows(cpu, **{**BODY, "grid": grid}, input_voxels=512 * 512 * 1000).host_bytes == long.host_bytes
+
+
+def test_logits_are_added_up_in_half_precision_where_single_precision_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu = torch.device("cpu")
+    free(monkeypatch, 14e9)  # of 16 GB
+    plan = plan_windows(cpu, **BODY, input_voxels=512 * 512 * 1000)
+    assert plan.stitch_dtype == torch.float16
+    assert 9e9 < plan.host_bytes < 0.9 * 14e9
+    # The same CT at 0.98×0.98×1 mm, brought to 1.5 mm, with its voxels read and prepared.
+    voxels, grid = 512 * 512 * 1000, (334, 334, 667)
+    reserved = 4 * (voxels + math.prod(grid))
+    assert memory.preparation_bytes(1, voxels, math.prod(grid)) < 0.9 * 14e9
+    usual = plan_windows(cpu, **{**BODY, "grid": grid}, input_voxels=voxels, reserved=reserved)
+    assert usual.stitch_dtype == torch.float32
+    free(monkeypatch, 9e9)
+    with pytest.raises(ResourceError, match="this volume needs about"):
+        plan_windows(cpu, **BODY, input_voxels=512 * 512 * 1000)
+
+
 def test_too_little_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     free(monkeypatch, 32e9, 0.5e9)
     with pytest.raises(ResourceError, match=r"one window needs about .* GB on cuda:0, but 0\.[45] GB .* 'cpu'"):

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -15,6 +15,7 @@ import torch
 from scdseg.allocator import give_back_freed_memory
 from scdseg.errors import DeviceError, ResourceError
 from scdseg.inference.restore import CHUNK_BYTES
+from scdseg.inference.windows import Order, band_order, band_voxels
 
 _FLOAT = 4
 _MAX_BATCH = 8
@@ -32,12 +33,16 @@ class MemoryPlan:
         stitch_device: where logits are added up: the compute device, or the CPU where that is too small.
         host_bytes: peak expected in main memory.
         device_bytes: peak expected on the compute device; 0 if that is the CPU.
+        order: of the axes in the bands in which logits are added up.
+        stitch_dtype: of the sums: float32, or float16 where that does not fit.
     """
 
     batch_size: int
     stitch_device: torch.device
     host_bytes: int
     device_bytes: int
+    order: Order
+    stitch_dtype: torch.dtype = torch.float32
 
 
 def window_bytes(window: Sequence[int], feature_size: int, channels: int, classes: int, device: torch.device) -> int:
@@ -80,7 +85,7 @@ def plan_windows(
     input_voxels: int,
     reserved: int = 0,
 ) -> MemoryPlan:
-    """Decide how many windows run at once and where their logits are added up.
+    """Decide how many windows run at once, and where and in what precision their logits are added up.
 
     Args:
         device: that computes.
@@ -97,13 +102,15 @@ def plan_windows(
     """
     one = window_bytes(window, feature_size, channels, classes, device)
     # One window's depth of rows plus the row that bands share: of each class, the weights, and a channel being moved.
-    stitch = _FLOAT * (classes + 2) * (window[0] + 1) * grid[1] * grid[2]
+    order = band_order(grid, window)
+    held = band_voxels(grid, window, order[0])
+    stitch = _FLOAT * (classes + 2) * held
     # Rows of the grid are interpolated between two by two at least, however wide they are.
-    restore = 4 * CHUNK_BYTES + 4 * _FLOAT * classes * grid[1] * grid[2]
+    restore = 4 * CHUNK_BYTES + 4 * _FLOAT * classes * grid[order[1]] * grid[order[2]]
     host = reserved + input_voxels
     free_host = int(_USABLE * free_host_memory())
     if device.type == "cpu":
-        plan = MemoryPlan(1, device, host + one + stitch + restore, 0)
+        plan = MemoryPlan(1, device, host + one + stitch + restore, 0, order)
     else:
         free = int(_USABLE * free_device_memory(device))
         if one > free:
@@ -117,8 +124,13 @@ def plan_windows(
         batch = max(1, min(_MAX_BATCH, (free - taken) // one)) if device.type == "cuda" else 1
         cpu = torch.device("cpu")
         plan = MemoryPlan(
-            batch, device if stitch_here else cpu, host + (0 if stitch_here else stitch + restore), batch * one + taken
-        )
+            batch, device if stitch_here else cpu, host + (0 if stitch_here else stitch + restore), batch * one + taken,
+            order,
+        )  # fmt: skip
+    if plan.host_bytes > free_host and plan.stitch_device.type == "cpu":
+        # A few voxels of a million on borders get another label; that is better than no labels.
+        saved = (_FLOAT - torch.float16.itemsize) * (classes + 1) * held
+        plan = replace(plan, host_bytes=plan.host_bytes - saved, stitch_dtype=torch.float16)
     if plan.host_bytes > free_host:
         raise ResourceError(
             f"this volume needs about {gigabytes(plan.host_bytes)} of memory, but {gigabytes(free_host)} can be used: "

@@ -37,8 +37,8 @@ class LabelRestorer:
     Args:
         shape: (3,) of the input in voxels.
         affine: (4, 4) of the input.
-        grid_shape: (3,) of the network's grid in voxels.
-        grid_affine: (4, 4) of the network's grid.
+        grid_shape: (3,) of the network's grid in voxels, with the axes in the order of the bands.
+        grid_affine: (4, 4) of the network's grid, its columns in the same order.
         labels: with their channels; in painting order for sigmoid models.
         activation: ``"softmax"`` or ``"sigmoid"``.
         classes: channels of the logits.
@@ -72,7 +72,7 @@ class LabelRestorer:
         for begin in range(0, count, step):
             end = min(begin + step, count)
             # A voxel's logits side by side: they are read together.
-            logits = rows.logits[:, begin : end + 1].movedim(0, -1).contiguous()
+            logits = rows.logits[:, begin : end + 1].movedim(0, -1).float().contiguous()
             self._add(rows.first + begin, logits, rows.last and end == count)
 
     def _add(self, first: int, logits: Tensor, last: bool) -> None:

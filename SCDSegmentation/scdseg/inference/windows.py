@@ -1,14 +1,17 @@
 """Sliding windows by whole patches, blended with a Gaussian, that never hold more logits than one window is deep.
 
 MONAI's ``sliding_window_inference`` holds the logits of the whole volume and knows no token grid; its window positions
-and its Gaussian are used here. Windows come in order of their first axis. As soon as no further window reaches a row of
-voxels, the row is finished: it is handed on and its memory is used for the next rows.
+and its Gaussian are used here. Windows come in order along one axis, mostly the volume's longest. As soon as no further
+window reaches a row of voxels across that axis, the row is finished: it is handed on and its memory is used for the
+next rows.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -16,13 +19,15 @@ from monai.data.utils import compute_importance_map, dense_patch_slices
 from torch import Tensor
 
 Start = tuple[int, int, int]
+Order = tuple[int, int, int]
+"""A volume's axes, first the one along which bands follow each other."""
 
 
 class Rows(NamedTuple):
     """Finished logits of a band of the volume."""
 
-    first: int  # index of the first row on the volume's first axis
-    logits: Tensor  # (classes, rows, Y, Z); overwritten when the next band is asked for
+    first: int  # index of the first row on the axis along which bands follow each other
+    logits: Tensor  # (classes, rows, …) with the axes in the bands' order; overwritten when the next band is asked for
     last: bool  # True if no band follows
 
 
@@ -38,6 +43,23 @@ def window_starts(shape: Sequence[int], window: Sequence[int], patch: int, overl
     steps = [max(patch, round((1 - overlap) * w / patch) * patch) for w in window]
     slices = dense_patch_slices(tuple(shape), tuple(window), steps)
     return sorted({(int(x.start), int(y.start), int(z.start)) for x, y, z in slices})
+
+
+def band_order(shape: Sequence[int], window: Sequence[int]) -> Order:
+    """The axes in the order in which bands hold the fewest voxels: as deep as a window, and a row that they share.
+
+    Args:
+        shape: (3,) of the volume in voxels.
+        window: (3,) voxels.
+    """
+    axis = min(range(3), key=lambda axis: band_voxels(shape, window, axis))
+    first, second = (other for other in range(3) if other != axis)
+    return axis, first, second
+
+
+def band_voxels(shape: Sequence[int], window: Sequence[int], axis: int) -> int:
+    """Voxels that are held at a time when bands follow each other along an axis."""
+    return (window[axis] + 1) * math.prod(count for other, count in enumerate(shape) if other != axis)
 
 
 def worth_computing(image: Tensor, starts: Sequence[Start], window: Sequence[int]) -> list[Start]:
@@ -71,6 +93,8 @@ def sliding_windows(
     batch_size: int,
     stitch_device: torch.device,
     predict: Callable[[Tensor, Sequence[Start]], Tensor],
+    order: Order = (0, 1, 2),
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[Rows]:
     """Blended logits, band by band.
 
@@ -83,32 +107,38 @@ def sliding_windows(
         batch_size: windows that are predicted at once.
         stitch_device: where logits are added up.
         predict: windows (B, C, *window) and their starts → logits (B, classes, *window).
+        order: of the axes in the bands, from :func:`band_order`.
+        dtype: of the logits while they are added up; each sum is rounded to it from float32.
 
     Yields:
         Bands that follow each other. Each begins with the last row of the one before, for interpolation between them.
         Where no window was predicted, logits are 0: background, be it by the largest logit or by each one's sign.
     """
-    depth = window[0]
+    axis, depth = order[0], window[order[0]]
     weight = compute_importance_map(tuple(window), mode="gaussian", device=stitch_device)
     # Row 0 repeats the last finished row; the rows still open follow.
-    logits = torch.zeros((classes, depth + 1, *image.shape[2:]), device=stitch_device)
-    weights = torch.zeros(logits.shape[1:], device=stitch_device)
+    held = [depth + 1 if dim == axis else count for dim, count in enumerate(image.shape[1:])]
+    # In memory, voxels lie as they do in windows.
+    logits = _in_order(torch.zeros((classes, *held), dtype=dtype, device=stitch_device), order)
+    weights = _in_order(torch.zeros((1, *held), device=stitch_device), order)[0]
+    weight = _in_order(weight[None], order)[0]
+    across = [(dim, window[dim]) for dim in order[1:]]
     groups = [
         (first, [start for start in group if start in computed])
-        for first, group in groupby(starts, key=lambda start: start[0])
+        for first, group in groupby(sorted(starts, key=itemgetter(axis)), key=itemgetter(axis))
     ]
-    ends = [first for first, _ in groups[1:]] + [image.shape[1]]
+    ends = [first for first, _ in groups[1:]] + [image.shape[1 + axis]]
     for (first, group), end in zip(groups, ends, strict=True):
         for batch in (group[i : i + batch_size] for i in range(0, len(group), batch_size)):
             crops = torch.stack([_crop(image, start, window) for start in batch])
-            for (_, y, z), predicted in zip(batch, predict(crops, batch), strict=True):
-                here = (slice(1, None), slice(y, y + window[1]), slice(z, z + window[2]))
-                logits[(slice(None), *here)] += predicted.to(stitch_device, torch.float32) * weight
+            for start, predicted in zip(batch, predict(crops, batch), strict=True):
+                here = (slice(1, None), *(slice(start[dim], start[dim] + count) for dim, count in across))
+                logits[(slice(None), *here)] += _in_order(predicted.to(stitch_device, torch.float32), order) * weight
                 weights[here] += weight
         finished = end - first
         logits[:, 1 : finished + 1] /= weights[1 : finished + 1].clamp(min=torch.finfo().tiny)
         repeated = 1 if first == 0 else 0
-        yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1])
+        yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1 + axis])
         _move_up(logits, finished)
         _move_up(weights[None], finished)
 
@@ -116,6 +146,11 @@ def sliding_windows(
 def _crop(image: Tensor, start: Start, window: Sequence[int]) -> Tensor:
     x, y, z = (slice(s, s + w) for s, w in zip(start, window, strict=True))
     return image[:, x, y, z]
+
+
+def _in_order(tensor: Tensor, order: Order) -> Tensor:
+    """A view of (C, X, Y, Z) with the axes in another order."""
+    return tensor.permute(0, *(1 + dim for dim in order))
 
 
 def _move_up(rows: Tensor, count: int) -> None:
