@@ -13,6 +13,7 @@ from scdseg import __version__
 from scdseg.allocator import keep_freed_memory
 from scdseg.errors import Cancelled, ScdsegError
 from scdseg.lean_imports import leave_out_unused
+from scdseg.threads import limit_spinning
 
 _COMMANDS = (
     "segment",
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Libraries warn of their own internals; what concerns the user is in reports and messages.
         warnings.simplefilter("ignore")
     if arguments is None:
+        limit_spinning()
         keep_freed_memory()
         if getattr(args, "only_segments", False):
             leave_out_unused()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from scdseg import __version__
 from scdseg.allocator import keep_freed_memory
 from scdseg.lean_imports import leave_out_unused
+from scdseg.threads import limit_spinning
 from scdseg.worker import PROTOCOL
 from scdseg.worker.channel import Channel, take_stdout
 from scdseg.worker.service import Service
@@ -22,9 +23,7 @@ def main() -> int:
     )
     parser.add_argument("--parent", type=int, metavar="PID", help="end with this process, too")
     args = parser.parse_args()
-    # Read when PyTorch is loaded. The cores are shared with the user interface: threads that wait for each other by
-    # spinning take two to three times as long then, and no less when they have the cores for themselves.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    limit_spinning()
     keep_freed_memory()
     leave_out_unused()
     channel = Channel(take_stdout())
