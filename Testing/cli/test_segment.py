@@ -151,6 +151,8 @@ BAD_ARGUMENTS = {
     "keep ratio 1.5": (["--keep-ratio", "1.5"], "keep ratio 1.5 is out of range"),
     "keep ratio nan": (["--keep-ratio", "nan"], "keep ratio nan is out of range"),
     "overlap 1": (["--overlap", "1"], "overlap 1.0 is out of range"),
+    "no threads": (["--threads", "0"], "0 threads cannot be used: give a number from 1 to "),
+    "more threads than cores": (["--threads", "9999"], "9999 threads cannot be used: give a number from 1 to "),
     "absent device": (["--device", "cuda:99"], "device 'cuda:99' is not available: this machine has"),
     "unknown device": (["--device", "abacus"], "device 'abacus' is not available: this machine has"),
     "unknown model": (["-m", "no-such-model"], "no-such-model"),

@@ -173,6 +173,8 @@ BAD = {
     "unknown option": (["--importanse"], "unrecognized arguments: --importanse"),
     "keep ratio": (["--keep-ratio", "2"], "keep ratio 2.0 is out of range"),
     "overlap": (["--overlap", "1"], "overlap 1.0 is out of range"),
+    "threads": (["--threads", "0"], "0 threads cannot be used"),
+    "threads with Ray": (["--ray", "local", "--threads", "1"], "give --cpus-per-worker"),
     "device": (["--device", "abacus"], "device 'abacus' is not available"),
     "model": (["-m", "no-such-model"], "no-such-model"),
     "parent of the output": (["-o", "{folder}/no/where"], "cannot be made: create"),

@@ -47,7 +47,7 @@ def test_table_document_and_pictures_say_the_same_and_are_all_that_is_written(
     tiny_bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "sweep"
-    arguments = ("--keep-ratios", "0.25", "1", "0.5", "--tolerance", "0.9")
+    arguments = ("--keep-ratios", "0.25", "1", "0.5", "--tolerance", "0.9", "--threads", "1")
     assert main(command(save_image(tmp_path), tiny_bundle, output, *arguments)) == 0
     assert names(output) == FILES
 
@@ -59,6 +59,7 @@ def test_table_document_and_pictures_say_the_same_and_are_all_that_is_written(
         "dice_mean", "dice_2_white_matter", "dice_17_hippocampus",
     ]  # fmt: skip
     assert [row["keep_ratio"] for row in rows] == ["1", "0.5", "0.25"]
+    assert document["threads"] == {"least": 1, "most": 1, "automatic": False}
     for row, entry in zip(rows, document["table"], strict=True):
         assert numbers(row, ["keep_ratio", "tokens_scored", "seconds_windows", "seconds_total"]) == [
             entry[name] for name in ("keep_ratio", "tokens_scored", "seconds_windows", "seconds_total")
@@ -146,6 +147,7 @@ BAD_ARGUMENTS = {
     "keep ratio twice": (["--keep-ratios", "0.5", "0.5"], "name one twice"),
     "tolerance in percent": (["--tolerance", "98"], "tolerance 98.0 is out of range"),
     "overlap 1": (["--overlap", "1"], "overlap 1.0 is out of range"),
+    "more threads than cores": (["--threads", "9999"], "9999 threads cannot be used"),
     "absent device": (["--device", "cuda:99"], "device 'cuda:99' is not available"),
     "unknown model": (["-m", "no-such-model"], "no-such-model"),
     "output is a file": (["-o", "{folder}/in.nii.gz"], "in.nii.gz cannot be made (File exists)"),

@@ -14,7 +14,8 @@ import torch
 from scdseg import segment
 from scdseg.bundle import Bundle
 from scdseg.errors import Cancelled, DeviceError, InputError
-from scdseg.inference import Segmenter
+from scdseg.inference import Segmenter, memory
+from scdseg.inference.windows import Order
 
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, 2, 0, -30], [0, 0, 1, 10], [0, 0, 0, 1]])
 
@@ -33,6 +34,19 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "patient_doe.nii.gz"
     nib.save(nib.Nifti1Image(blobs(), AFFINE), path)
     return path
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+def test_labels_are_the_same_along_whichever_axis_bands_follow_each_other(
+    tiny_bundle: Bundle, image: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = segment(image, tiny_bundle.path, precision="fp32")
+    monkeypatch.setattr(memory, "band_order", lambda shape, window: order)
+    found = segment(image, tiny_bundle.path, precision="fp32")
+    assert len(np.unique(expected.labels.array)) > 1
+    np.testing.assert_array_equal(found.labels.array, expected.labels.array)
+    np.testing.assert_array_equal(found.stage.array, expected.stage.array)
+    np.testing.assert_allclose(found.importance.array, expected.importance.array, atol=1e-6)
 
 
 def test_results_have_the_inputs_geometry_the_token_grid_and_a_full_report(

@@ -50,6 +50,13 @@ BAD_LINES = {
     "infinite ratio": (changed(SEGMENT, keep_ratio=0).replace(b": 0", b": 1e999"), 7, "field 'keep_ratio' of segment"),
     "ratio of 400 digits": (changed(SEGMENT, keep_ratio=10**400), 7, "field 'keep_ratio' of segment is 1000"),
     "compress as number": (changed(SEGMENT, compress=1), 7, "field 'compress' of segment is 1: give true or false"),
+    "no threads": (
+        changed(SEGMENT, threads=0),
+        7,
+        "field 'threads' of segment is 0: give a whole number from 1 or null",
+    ),
+    "half a thread": (changed(SWEEP, threads=1.5), 7, "field 'threads' of sweep is 1.5"),
+    "true as threads": (changed(SEGMENT, threads=True), 7, "field 'threads' of segment is True"),
     "no ratios": (changed(SWEEP, keep_ratios=[]), 7, "field 'keep_ratios' of sweep is []"),
     "null among ratios": (changed(SWEEP, keep_ratios=[1, None]), 7, "field 'keep_ratios' of sweep"),
     "tolerance as text": (changed(SWEEP, tolerance="high"), 7, "field 'tolerance' of sweep is 'high': give a number"),

@@ -70,7 +70,13 @@ def test_a_segmentation_tells_its_steps_and_gives_the_results_of_the_engine(
     worker: Any, tiny_bundle: Bundle, image: Path
 ) -> None:
     paths = outputs(image.parent)
-    request = {"images": [str(image)], "model": str(tiny_bundle.path), "keep_ratio": 0.25, "precision": "fp32"}
+    request = {
+        "images": [str(image)],
+        "model": str(tiny_bundle.path),
+        "keep_ratio": 0.25,
+        "precision": "fp32",
+        "threads": 1,
+    }
     answer, before = worker.closing(worker.send("segment", **request, outputs=paths))
     assert answer["event"] == "result"
     assert answer["outputs"] == paths
@@ -79,7 +85,7 @@ def test_a_segmentation_tells_its_steps_and_gives_the_results_of_the_engine(
     assert [event["done"] for event in windows] == list(range(windows[-1]["total"] + 1))
     assert windows[0]["seconds_left"] is None
     assert windows[-1]["seconds_left"] == 0
-    expected = segment(image, tiny_bundle.path, keep_ratio=0.25, precision="fp32")
+    expected = segment(image, tiny_bundle.path, keep_ratio=0.25, precision="fp32", threads=1)
     np.testing.assert_array_equal(array(Path(paths["labels"])).T, expected.labels.array)
     np.testing.assert_array_equal(nib.load(paths["importance"]).get_fdata(), expected.importance.array)
     np.testing.assert_array_equal(array(Path(paths["survival"])).T, expected.survival.array)
@@ -88,6 +94,7 @@ def test_a_segmentation_tells_its_steps_and_gives_the_results_of_the_engine(
     assert answer["report"]["tokens"] == expected.report["tokens"]
     assert answer["report"] == json.loads(Path(paths["report"]).read_text(encoding="utf-8"))
     assert answer["report"]["keep_ratio"] == 0.25
+    assert answer["report"]["threads"] == {"least": 1, "most": 1, "automatic": False}
     assert names(image.parent) == sorted([image.name, *ALL_OUTPUTS.values()])
 
 
@@ -168,6 +175,7 @@ def test_each_kind_of_error_is_told_once_and_the_next_run_works(
         ({"images": [str(tmp_path / "absent.nrrd")]}, "input", "absent.nrrd does not exist"),
         ({"images": [str(image)] * 2}, "input", "takes 1 image"),
         ({"keep_ratio": 1.5}, "input", "keep ratio 1.5 is out of range"),
+        ({"threads": 9999}, "input", "9999 threads cannot be used"),
         ({"overlap": 0.95}, "input", "overlap 0.95 is out of range"),
         ({"outputs": {"labels": str(image)}}, "input", "would overwrite an input"),
         ({"outputs": {"labels": str(tmp_path / "absent" / "o.nrrd")}}, "input", "does not exist"),

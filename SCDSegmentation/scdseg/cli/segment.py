@@ -63,6 +63,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="number format of the network (default: auto)",
     )
+    add_threads_option(parser)
+
+
+def add_threads_option(parser: argparse.ArgumentParser) -> None:
+    """Register the number of threads."""
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of the CPU, from 1 to its cores (default: as many as are free)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             progress=progress,
             cpu_fallback=args.cpu_fallback,
+            threads=args.threads,
         )
     result.save(**wanted)
     for warning in result.report["warnings"]:

@@ -92,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
                 ray=args.ray,
                 cpus_per_worker=4 if args.cpus_per_worker is None else args.cpus_per_worker,
                 progress=progress,
+                threads=args.threads,
                 log=lambda line: print(line, flush=True),
             )
     except KeyboardInterrupt:

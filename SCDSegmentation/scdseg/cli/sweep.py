@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scdseg.cli.segment import add_threads_option
 from scdseg.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="auto",
         help="number format of the network (default: auto)",
     )
+    add_threads_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -111,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
                     precision=args.precision,
                     progress=progress,
                     on_result=write_labels,
+                    threads=args.threads,
                 )
             _write_table(measured, temporary[table])
             temporary[report].write_text(json.dumps(measured.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from scdseg.inference.cohort_result import MAPS, CohortSettings, Outcome, earlie
 from scdseg.inference.cohort_table import write_table
 from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.segmenter import Progress, Segmenter
+from scdseg.threads import check_threads
 from scdseg.volumes import check_outputs
 from scdseg.volumes.output import make_output_folder
 
@@ -35,6 +36,7 @@ def segment_all(
     cpus_per_worker: int = 4,
     progress: Progress | None = None,
     log: Callable[[str], None] | None = None,
+    threads: int | None = None,
 ) -> list[Outcome]:
     """Segment all cases of a folder or a list.
 
@@ -55,6 +57,7 @@ def segment_all(
         progress: called with step, done, total and seconds left (None while unknown).
         log: called with a line for each case that ends, and for what a user should know; where an internal error came
             from takes more lines.
+        threads: that compute on this machine's CPU; None: as many as there are free cores, chosen anew between windows.
 
     Returns:
         What became of each case, in order.
@@ -68,7 +71,10 @@ def segment_all(
     settings = _settings(bundle, model, Path(output), keep_ratio, overlap, precision, maps)
     if cpus_per_worker < 1:
         raise InputError(f"{cpus_per_worker} CPUs per worker are too few: give at least 1")
+    if ray is not None and threads is not None:
+        raise InputError("threads are set for this machine alone: for a Ray cluster's workers give --cpus-per-worker")
     if ray is None:
+        check_threads(threads)
         resolve_precision(precision, resolve_device(device))
     else:
         try:
@@ -81,7 +87,7 @@ def segment_all(
     if not waiting:
         workers = nullcontext(iter(()))
     elif ray is None:
-        workers = nullcontext(_segment_here(waiting, Segmenter(bundle, device, precision), settings, progress))
+        workers = nullcontext(_segment_here(waiting, Segmenter(bundle, device, precision, threads), settings, progress))
     else:
         workers = connected_workers(ray, waiting, settings, device, cpus_per_worker, progress, tell)
 

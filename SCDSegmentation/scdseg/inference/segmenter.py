@@ -38,6 +38,7 @@ from scdseg.inference.token_report import token_report
 from scdseg.inference.windows import Start, sliding_windows, window_starts, worth_computing
 from scdseg.networks.inference_format import prepare_for_inference
 from scdseg.networks.scd_unetr import SharedFeatures
+from scdseg.threads import Threads, check_threads
 from scdseg.volumes import Volume, VolumeHeader, read_volume
 from scdseg.volumes.volume import spacing_of
 
@@ -71,14 +72,19 @@ class Segmenter:
         bundle: the model.
         device: ``"auto"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"cpu"``.
         precision: ``"auto"`` (bfloat16 where the hardware computes in it), ``"bf16"`` or ``"fp32"``.
+        threads: that compute on the CPU; None: as many as there are free cores, chosen anew between windows.
 
     Raises:
         DeviceError: the device or precision is not available.
+        InputError: threads that this machine does not have.
         ModelError: the weights are damaged or not the bundle's.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, device: str = "auto", precision: str = "auto", threads: int | None = None
+    ) -> None:
         self.bundle = bundle
+        self.threads = Threads(threads)
         self.device = resolve_device(device)
         self.dtype = resolve_precision(precision, self.device)
         self._load_time = Stopwatch()
@@ -122,7 +128,7 @@ class Segmenter:
                 channels[number] = volume.array
             warnings += [f"{name}: {warning}" for warning in volume.warnings]
         _tell(progress, cancelled, "preprocess", 0, 1)
-        with watch("preprocess"), machine_errors(torch.device("cpu")):
+        with watch("preprocess"), machine_errors(torch.device("cpu")), self.threads:
             image = to_network_grid(channels, headers[0].affine, self.bundle)
         _tell(progress, cancelled, "preprocess", 1, 1)
         warnings += size_warnings(headers[0], self.bundle)
@@ -166,7 +172,8 @@ class Segmenter:
         plan = self._plan(grid, math.prod(prepared.header.shape))
         maps = TokenMaps(grid, patch, len(self.bundle.network["prune_after"]))
         labels = LabelRestorer(
-            prepared.header.shape, prepared.header.affine, grid, affine,
+            prepared.header.shape, prepared.header.affine,
+            tuple(grid[axis] for axis in plan.order), affine[:, [*plan.order, 3]],
             self.bundle.labels, self.bundle.activation, self.bundle.network["out_channels"],
         )  # fmt: skip
         if shared is not None:
@@ -188,6 +195,7 @@ class Segmenter:
                     logits, trace = self.network.finish(features, ratio)
                 maps.add(at, trace)
             tokens.update(tokens or tokens_per_stage(trace))
+            self.threads.choose_again()
             done += len(at)
             left = (time.perf_counter() - began) / done * (len(computed) - done)
             _tell(progress, cancelled, "windows", done, len(computed), left)
@@ -196,13 +204,14 @@ class Segmenter:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         _tell(progress, cancelled, "windows", 0, len(computed))
-        with machine_errors(self.device), torch.inference_mode():
+        with machine_errors(self.device), torch.inference_mode(), self.threads:
             for rows in sliding_windows(
                 image, starts, set(computed), self._window, self.bundle.network["out_channels"], plan.batch_size,
-                plan.stitch_device, predict,
+                plan.stitch_device, predict, plan.order, plan.stitch_dtype,
             ):  # fmt: skip
                 with watch("restore"):
                     labels.add(rows)
+            described = self._describe(plan)
         watch.seconds["stitch"] = max(0.0, time.perf_counter() - began - sum(watch.seconds.values()))
         watch.seconds = {**self._load_time.seconds, **prepared.seconds, **watch.seconds}
         # A model that is used again was there already.
@@ -215,7 +224,7 @@ class Segmenter:
                 self.bundle.labels, self.bundle.network["prune_after"],
             )  # fmt: skip
         report = {
-            **self._describe(plan),
+            **described,
             "keep_ratio": ratio,
             "windows": {
                 "count": len(computed),
@@ -251,7 +260,9 @@ class Segmenter:
                 "type": str(self.device),
                 "name": device_name(self.device),
                 "stitching": str(plan.stitch_device),
+                "stitching_precision": str(plan.stitch_dtype).removeprefix("torch."),
             },
+            "threads": self.threads.to_json(),
             "precision": "bf16" if self.dtype == torch.bfloat16 else "fp32",
             "versions": versions(),
         }
@@ -283,6 +294,7 @@ def segment(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     cpu_fallback: bool = False,
+    threads: int | None = None,
 ) -> Result:
     """Segment an image, or the channels of one, with a model.
 
@@ -297,6 +309,7 @@ def segment(
         cancelled: polled between windows.
         cpu_fallback: whether to begin again on the CPU, with a warning in the report, when another device fails or has
             too little memory.
+        threads: that compute on the CPU; None: as many as there are free cores, chosen anew between windows.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
@@ -310,12 +323,13 @@ def segment(
         check_keep_ratio(keep_ratio, bundle)
     if overlap is not None:
         check_overlap(overlap)
+    check_threads(threads)
     chosen = resolve_device(device)
     resolve_precision(precision, chosen)
     read_headers(images, bundle)
 
     def run_on(name: str) -> Result:
-        segmenter = Segmenter(bundle, name, precision)
+        segmenter = Segmenter(bundle, name, precision, threads)
         prepared = segmenter.prepare(images, progress, cancelled)
         return segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
 

@@ -22,6 +22,7 @@ from scdseg.inference.result import Result
 from scdseg.inference.segmenter import Prepared, Progress, Segmenter
 from scdseg.inference.shared import SharedWork
 from scdseg.suggestion import suggested_keep_ratio
+from scdseg.threads import check_threads
 
 # What all runs of a sweep have in common, by its key in a report.
 _COMMON = ("model", "device", "precision", "versions", "windows", "image", "network_grid")
@@ -80,7 +81,7 @@ class Sweep:
         rows: from the densest on.
         tolerance: mean Dice that the suggested keep ratio reaches.
         labels: names by value, all that the model knows.
-        common: what the reports of all runs say alike: model, device, precision, versions, windows, grids.
+        common: what the reports of all runs say alike: model, device, threads, precision, versions, windows, grids.
         warnings: of all runs, each once.
     """
 
@@ -112,6 +113,7 @@ def sweep(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_result: Callable[[Result, SweepRow], None] | None = None,
+    threads: int | None = None,
 ) -> Sweep:
     """Segment an image at several keep ratios, from the densest on, and compare the labels with the densest run's.
 
@@ -126,6 +128,7 @@ def sweep(
         progress: see :data:`scdseg.inference.segmenter.Progress`; windows of all runs are counted together.
         cancelled: polled between windows.
         on_result: called with every run's result and row as soon as they are there; no result is kept.
+        threads: that compute on the CPU; None: as many as there are free cores, chosen anew between windows.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
@@ -136,20 +139,25 @@ def sweep(
     check_tolerance(tolerance)
     if overlap is not None:
         check_overlap(overlap)
+    check_threads(threads)
     resolve_precision(precision, resolve_device(device))
     read_headers(images, bundle)
-    segmenter = Segmenter(bundle, device, precision)
+    segmenter = Segmenter(bundle, device, precision, threads)
     prepared = segmenter.prepare(images, progress, cancelled)
     rows: list[SweepRow] = []
     common: dict[str, Any] = {}
     warnings: dict[str, None] = {}
+    used: list[dict[str, Any]] = []
     for result, row in sweep_prepared(segmenter, prepared, keep_ratios, overlap, progress, cancelled):
         rows.append(row)
         common = {name: result.report[name] for name in _COMMON}
+        used.append(result.report["threads"])
         warnings.update(dict.fromkeys(result.report["warnings"]))
         if on_result is not None:
             on_result(result, row)
     labels = {label.value: label.name for label in bundle.labels}
+    counts = {"least": min(run["least"] for run in used), "most": max(run["most"] for run in used)}
+    common["threads"] = {**used[0], **counts}
     return Sweep(tuple(rows), tolerance, labels, common, tuple(warnings))
 
 

@@ -21,6 +21,7 @@ from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
 from scdseg.inference.result import check_result_paths
 from scdseg.inference.sweep import SweepRow, check_tolerance, densest_first, summary, sweep_prepared
+from scdseg.threads import Threads
 from scdseg.volumes import discard_staged
 from scdseg.worker.jobs import Job
 from scdseg.worker.probe import probe
@@ -110,10 +111,12 @@ class Engine:
                 check_keep_ratio(ratio, bundle)
         if request.overlap is not None:
             check_overlap(request.overlap)
+        threads = Threads(request.threads)
         device = resolve_device(request.device)
         job.device = str(device)
         key = (*_state_on_disk(bundle), device, resolve_precision(request.precision, device))
         if self._segmenter is not None and key == self._key:
+            self._segmenter.threads = threads
             return self._segmenter
         read_headers(request.images, bundle)
         job.progress("load model", 0, 1)
@@ -121,7 +124,7 @@ class Engine:
         self._segmenter = None
         self.clean_up()
         began = time.perf_counter()
-        segmenter = Segmenter(bundle, str(device), request.precision)
+        segmenter = Segmenter(bundle, str(device), request.precision, request.threads)
         self._segmenter, self._key = segmenter, key
         job.progress("load model", 1, 1)
         job.log("info", f"model {bundle.name} loaded on {device} in {time.perf_counter() - began:.1f} s")

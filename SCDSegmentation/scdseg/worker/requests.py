@@ -47,6 +47,7 @@ class Run:
         overlap: of windows; None: the model's own.
         device: ``"auto"`` or a device's name.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        threads: that compute on the CPU; None: as many as there are free cores.
         compress: whether NRRD and MetaImage outputs are compressed.
         scratch: folder of the parent's temporary files, removed by the worker if nobody else is left to do it.
     """
@@ -57,6 +58,7 @@ class Run:
     overlap: float | None
     device: str
     precision: str
+    threads: int | None
     compress: bool
     scratch: str | None
 
@@ -128,6 +130,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e9
 
 
+def _is_count_or_null(value: Any) -> bool:
+    return value is None or (_is_integer(value) and value > 0)
+
+
 def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and bool(value) and all(map(check, value))
 
@@ -158,6 +164,7 @@ _RUN = {
     "overlap": _Field(lambda value: value is None or _is_number(value), "a number or null", required=False),
     "device": _Field(_is_text, "a device's name", required=False, default="auto"),
     "precision": _Field(_is_text, "a precision's name", required=False, default="auto"),
+    "threads": _Field(_is_count_or_null, "a whole number from 1 or null", required=False),
     "compress": _Field(lambda value: isinstance(value, bool), "true or false", required=False, default=True),
     "scratch": _Field(lambda value: value is None or _is_text(value), "a folder's path or null", required=False),
 }
