@@ -2,8 +2,9 @@
 
 python Testing/measure_training_throughput.py [--device D] [--precision P] [--threads N] measures the networks of the
 recipes btcv (the published configuration) and brain-structures (the model that ships), dense, with MONAI's transformer
-blocks and with ours, and at several keep ratios, and writes the section "Throughput" of docs/results.md; "Throughput on
-a GPU" if it is measured on one. No data is needed: windows are random numbers. Extra: train.
+blocks and with ours, and at several keep ratios, beside btcv those of btcv-fast, and writes the section "Throughput" of
+docs/results.md; "Throughput on a GPU" if it is measured on one. No data is needed: windows are random numbers. Extra:
+train.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from scdseg.training.data import label_channels
 from scdseg.training.recipe import load_recipe
 from scdseg.training.throughput import Candidate, Measurement, Throughput, measure_throughput
 
+FAST_RECIPES = {"btcv": "btcv-fast"}
+
 
 def measure(recipe_name: str, arguments: argparse.Namespace) -> Measurement:
     """The networks of a recipe: dense with MONAI's blocks and with ours, then sparse at every keep ratio."""
@@ -41,12 +44,28 @@ def measure(recipe_name: str, arguments: argparse.Namespace) -> Measurement:
         Candidate("dense, MONAI's blocks", use_monai_blocks(unfused), None, settings),
         Candidate("dense", dense, None, settings),
         *(Candidate(f"keep {ratio:g}", sparse, ratio, settings) for ratio in arguments.keep_ratios),
+        *(_fast(FAST_RECIPES[recipe_name], channels, arguments) if recipe_name in FAST_RECIPES else ()),
     ]
 
     def show(done: int, total: int) -> None:
         print(f"{recipe_name}: round {done} of {total}", file=sys.stderr, flush=True)
 
     return measure_throughput(candidates, arguments.device, arguments.precision, arguments.rounds, show)
+
+
+def _fast(recipe_name: str, channels: int, arguments: argparse.Namespace) -> list[Candidate]:
+    """The fast network at every keep ratio, and dense ones with its stem and decoder: 12 and 6 blocks deep."""
+    recipe = load_recipe(recipe_name)
+    settings = replace(recipe.optimisation, batch_size=arguments.batch_size)
+    network = build_network(recipe.network, channels)
+    depths = [build_network({**recipe.network, "kind": "dense", "num_layers": n}, channels) for n in (12, 6)]
+    return [
+        *(Candidate(f"fast, keep {ratio:g}", network, ratio, settings) for ratio in arguments.keep_ratios),
+        *(
+            Candidate(f"dense, fast stem and decoder, {dense.config['num_layers']} blocks", dense, None, settings)
+            for dense in depths
+        ),
+    ]
 
 
 def table(measured: Measurement) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from scdseg.networks import SCDUNETR, UNETR
 from scdseg.networks.cost import macs
+from scdseg.published import FAST
 from scdseg.window_cost import dense_window_macs, keep_counts, window_macs
 
 SMALL = {"hidden_size": 96, "mlp_dim": 384, "num_layers": 12, "num_heads": 4, "prune_after": (2, 4)}
@@ -23,6 +24,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     | {"stem": "convolutional", "token_head": True},
     "light": {"in_channels": 2, "out_channels": 5, "img_size": (32, 40, 32), "decoder": "light", **SMALL}
     | {"token_head": True},
+    "fast": {"in_channels": 1, "out_channels": 5, "img_size": (32, 40, 32), **SMALL, **FAST}
+    | {"assembly_size": 48, "assembly_heads": 4},
+    "light, patch 4": {"in_channels": 1, "out_channels": 3, "img_size": (16, 20, 16), "patch_size": 4, **SMALL}
+    | {"decoder": "light", "stem": "narrow", "token_head": True},
+    "light, patch 16": {"in_channels": 1, "out_channels": 3, "img_size": (32, 48, 32), "patch_size": 16, **SMALL}
+    | {"decoder": "light"},
 }
 WORDS: dict[str, dict[str, str]] = {
     "no noise": {"pruning": "stp_no_noise"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from scdseg.bundle import Code, Intensity, Label
 
@@ -116,3 +117,16 @@ PUBLISHED = {
         intensity=(Intensity("zscore", {"nonzero": True}),),
     ),
 }
+
+FAST: dict[str, Any] = {
+    "num_layers": 6,
+    "prune_after": (0, 2, 4),
+    "assembly_size": 384,
+    "assembly_heads": 6,
+    "decoder": "light",
+    "stem": "narrow",
+    "token_head": True,
+    "detail": "kept",
+}
+"""What the fast network has other than the paper's, at the paper's width: arguments of ``SCDUNETR``. Never call it the
+paper's: the recipe is ``btcv-fast``, the paper's ``btcv``."""

@@ -14,7 +14,9 @@ from scdseg.bundle.schema import METADATA_SCHEMA
 from scdseg.networks import SCDUNETR, UNETR, keep_counts
 from scdseg.networks.assembly import COMPLETIONS
 from scdseg.networks.decoders import DECODERS, build_decoder
+from scdseg.networks.patch_embedding import STEMS
 from scdseg.networks.pruning import PRUNINGS
+from scdseg.networks.scd_unetr import DETAILS
 from scdseg.networks.token_head import add_doubled
 
 SMALL: dict[str, Any] = {
@@ -180,6 +182,8 @@ def test_a_bundle_may_hold_every_word() -> None:
     assert schema["pruning"]["enum"] == list(PRUNINGS)
     assert schema["completion"]["enum"] == list(COMPLETIONS)
     assert schema["decoder"]["enum"] == list(DECODERS)
+    assert schema["stem"]["enum"] == list(STEMS)
+    assert schema["detail"]["enum"] == list(DETAILS)
 
 
 def test_dense_logits_come_from_hidden_states_and_the_token_head() -> None:

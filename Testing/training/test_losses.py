@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from monai.losses import DiceCELoss, DiceLoss
 from torch.nn import functional as F
 
+from scdseg.networks.encoder import SparseEncoding
 from scdseg.networks.token_head import TokenHead
-from scdseg.training.losses import DiceCrossEntropyLoss, TokenLoss, label_shares
+from scdseg.training.losses import DiceCrossEntropyLoss, TokenLoss, label_shares, score_loss, token_errors
 
 
 def random_labels(*shape: int, channels: int = 4) -> torch.Tensor:
@@ -90,3 +93,23 @@ def test_tokens_of_pure_background_can_be_learnt() -> None:
     shares = label_shares(target, 2, 3)
     expected = F.kl_div(logits[0].flatten(1).T.log_softmax(-1), shares, reduction="batchmean")
     torch.testing.assert_close(TokenLoss()(logits, target), expected)
+
+
+def test_the_scores_learn_where_the_token_head_is_wrong() -> None:
+    """Two patches of one label each; the token head is right about the first and undecided about the second."""
+    target = torch.zeros(1, 8, 8, 16, dtype=torch.int64)
+    target[..., 8:] = 1
+    cells = torch.zeros(1, 2, 4, 4, 8)
+    cells[:, 0, :, :, :4] = 20.0
+    errors = token_errors(cells, target, (1, 1, 2))
+    torch.testing.assert_close(errors, torch.tensor([[0.0, math.log(2)]]), atol=1e-5, rtol=0)
+    scores = torch.zeros(1, 2, requires_grad=True)
+    positions = torch.tensor([[1, 2]])
+    encoding = SparseEncoding([], [], [scores], [positions], [])
+    loss = score_loss(encoding, errors)
+    loss.backward()
+    assert scores.grad is not None
+    assert float(scores.grad[0, 0]) > 0 > float(scores.grad[0, 1])  # the second is to be kept rather
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-3)  # of all error on one of two tokens scored alike
+    agreed = SparseEncoding([], [], [(errors + 1e-6).log()], [positions], [])
+    assert score_loss(agreed, errors).item() == pytest.approx(0.0, abs=1e-5)

@@ -147,6 +147,13 @@ _PEERS = {
 }
 
 
+def build_peer(name: str, in_channels: int, out_channels: int, window: tuple[int, int, int]) -> nn.Module:
+    """A network of MONAI as its users set it up, one of ``scdseg.benchmark.PEERS``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of arguments that MONAI will rename
+        return _PEERS[name].build(in_channels, out_channels, window)
+
+
 def peer_subjects(names: Sequence[str], like: Subject) -> list[Subject]:
     """Networks of MONAI as its users set them up, for the channels and classes of another one.
 
@@ -158,9 +165,7 @@ def peer_subjects(names: Sequence[str], like: Subject) -> list[Subject]:
     for name in names:
         peer = _PEERS[name]
         x, y, z = (-(-n // peer.divisor) * peer.divisor for n in like.window)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of arguments that MONAI will rename
-            network = peer.build(*like.channels, (x, y, z)).eval()
+        network = build_peer(name, *like.channels, (x, y, z)).eval()
         subjects.append(Subject(peer.name, network, (x, y, z), like.channels, sigmoid=like.sigmoid))
     return subjects
 

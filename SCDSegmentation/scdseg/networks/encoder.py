@@ -90,9 +90,7 @@ class SparseEncoder(nn.Module):
         if choice == "cls_attention" and self._first_stage == 0:
             raise ValueError("before the first block CLS has attended to nothing yet: cls_attention cannot prune there")
         self._choice = choice
-        self._read_attention = frozenset(
-            self.prune_after if "cls_attention" in (choice, self._trained_with) else ()
-        )
+        self._read_attention = frozenset(self.prune_after if "cls_attention" in (choice, self._trained_with) else ())
 
     def _stage(self, number: int) -> nn.Module:
         """How stage ``number`` (from 0) chooses."""

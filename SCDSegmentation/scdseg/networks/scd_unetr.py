@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from scdseg.networks.arguments import check_arguments, to_map
 from scdseg.networks.assembly import COMPLETIONS
+from scdseg.networks.decode_box import Box, labelled_box
 from scdseg.networks.decoders import build_decoder
 from scdseg.networks.encoder import EmbeddedTokens, SparseEncoder, SparseEncoding
 from scdseg.networks.patch_embedding import PatchEmbedding
 from scdseg.networks.pruning import PRUNINGS, stage_keep_ratios
 from scdseg.networks.token_head import TokenHead, add_doubled
 from scdseg.networks.transformer import init_transformer_weights
-
 
 DETAILS = ("all", "kept")
 
@@ -70,6 +70,8 @@ class SCDUNETR(nn.Module):
         detail: where the decoder sees features of the image itself: ``"all"`` over, as in the paper, or in the patches
             of ``"kept"`` tokens alone, those that the first stage kept; not in the paper. Then the choice of tokens
             decides what is looked at closely, and the scores learn from what that changed.
+        decode_box: decode outside training only the box of the patches that the token head gives a label to, with their
+            neighbours, and write background elsewhere; not in the paper. It can be set on a network.
         completion: how the token map is completed: ``"mta"``, or for comparison ``"mask_tokens"`` (the tokens kept to
             the end, and one learned token elsewhere).
 
@@ -100,6 +102,7 @@ class SCDUNETR(nn.Module):
         pruning: str = "stp",
         completion: str = "mta",
         detail: str = "all",
+        decode_box: bool = False,
     ) -> None:
         super().__init__()
         window = check_arguments(img_size, patch_size, hidden_size, num_heads, stem)
@@ -117,7 +120,7 @@ class SCDUNETR(nn.Module):
         if pruning not in PRUNINGS:
             raise ValueError(f"pruning must be one of {', '.join(PRUNINGS)}, not {pruning!r}")
         if detail not in DETAILS or (detail == "kept" and not stages):
-            raise ValueError(f"detail must be one of {', '.join(DETAILS)}, \"kept\" with a pruning stage, not {detail!r}")
+            raise ValueError(f'detail must be one of {", ".join(DETAILS)}, "kept" with a pruning stage, not {detail!r}')
         stage_keep_ratios(keep_ratio, len(stages))
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
@@ -141,9 +144,13 @@ class SCDUNETR(nn.Module):
             "pruning": pruning,
             "completion": completion,
             "detail": detail,
+            "decode_box": decode_box,
         }
         self.img_size = window
         self.keep_ratio = keep_ratio
+        if decode_box and not (token_head and decoder == "light"):
+            raise ValueError('decode_box needs decoder "light" and the token head, which says where there is something')
+        self.decode_box = decode_box
         embedding = PatchEmbedding(in_channels, window, patch_size, hidden_size, stem)
         self.grid = embedding.grid
         self.encoder = SparseEncoder(
@@ -211,8 +218,20 @@ class SCDUNETR(nn.Module):
         if self.config["detail"] == "kept":
             kept = encoding.decisions[0].to(detail.dtype).reshape(-1, 1, *self.grid)
             detail = detail * F.interpolate(kept, size=detail.shape[2:], mode="nearest")
+        cells = None if self.token_head is None else self.token_head(tokens)
+        if cells is None or not self.decode_box or self.training:
+            return self._logits(detail, token_map, cells)
+        box = labelled_box(cells, self.grid)
+        if box is None:
+            box = Box((0, 0, 0), (1, 1, 1))  # the least that can be decoded
+        if box == Box((0, 0, 0), self.grid):
+            return self._logits(detail, token_map, cells)
+        detail, token_map, cells = (box.crop(part, self.grid) for part in (detail, token_map, cells))
+        return box.paste(self._logits(detail, token_map, cells), self.grid)
+
+    def _logits(self, detail: Tensor, token_map: Tensor, cells: Tensor | None) -> Tensor:
         logits = self.decoder(detail, [token_map] * len(self.decoder.dense_skips), token_map)
-        return logits if self.token_head is None else add_doubled(logits, self.token_head(tokens))
+        return logits if cells is None else add_doubled(logits, cells)
 
     def _ratios(self, keep_ratio: float | Sequence[float] | None) -> list[float]:
         return stage_keep_ratios(self.keep_ratio if keep_ratio is None else keep_ratio, len(self.encoder.prune_after))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from monai.data import CacheDataset, MetaTensor
 from monai.transforms import (
     Compose,
+    RandAdjustContrastd,
+    RandAffined,
     RandCropByPosNegLabeld,
     RandFlipd,
     RandomizableTransform,
@@ -247,10 +250,21 @@ def _target_table(entries: Sequence[dict[str, Any]], known: np.ndarray, activati
 def _augmentation(settings: AugmentationSettings) -> Compose:
     keys = ("image", "target")
     flips = [RandFlipd(keys, prob=settings.flip, spatial_axis=axis, allow_missing_keys=True) for axis in range(3)]
+    angle = math.radians(settings.rotation)
     return Compose(
         [
             *flips,
             RandRotate90d(keys, prob=settings.rotate90, max_k=3, allow_missing_keys=True),
+            RandAffined(
+                keys,
+                prob=settings.affine,
+                rotate_range=(angle,) * 3,
+                scale_range=(settings.scaling,) * 3,
+                mode=("bilinear", "nearest"),
+                padding_mode="zeros",
+                allow_missing_keys=True,
+            ),
+            RandAdjustContrastd("image", prob=settings.contrast, gamma=settings.gamma),
             RandScaleIntensityd("image", factors=settings.scale_intensity, prob=settings.intensity),
             RandShiftIntensityd("image", offsets=settings.shift_intensity, prob=settings.intensity),
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -46,9 +48,11 @@ class Objective(nn.Module):
         if isinstance(network, UNETR):
             states = network.hidden_states(image)
             tokens, encoding = states[-1], None
+            decode: Callable[[], Tensor] = partial(network.decode, image, states)
         else:
             encoding = network.encode(image, keep_ratio)
             tokens = network.complete(encoding)
+            decode = partial(network.decode, image, tokens, encoding)
         cells = None if network.token_head is None else network.token_head(tokens)
         of_tokens = None if cells is None else self.tokens(cells, target)
         of_scores = None
@@ -58,9 +62,5 @@ class Objective(nn.Module):
             total = total + self.score_weight * of_scores
         if tokens_only and isinstance(total, Tensor):
             return StepLoss(total, None, of_tokens, of_scores)
-        if encoding is None:
-            logits = network.decode(image, states)
-        else:
-            logits = network.decode(image, tokens, encoding)
-        of_logits = self.logits(logits, target)
+        of_logits = self.logits(decode(), target)
         return StepLoss(of_logits + total, of_logits, of_tokens, of_scores)

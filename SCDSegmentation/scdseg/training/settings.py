@@ -55,10 +55,19 @@ class ImageListSettings:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """Probabilities and strengths of what is done to real images at random; see MONAI's transforms of these names."""
+    """Probabilities and strengths of what is done to real images at random; see MONAI's transforms of these names.
+
+    ``affine`` is the probability of a rotation about each axis by at most ``rotation`` degrees together with a scaling
+    of each axis by at most the share ``scaling``; ``contrast`` that of a gamma within ``gamma``.
+    """
 
     flip: float = 0.2
     rotate90: float = 0.2
+    affine: float = 0.0
+    rotation: float = 15.0
+    scaling: float = 0.15
+    contrast: float = 0.0
+    gamma: tuple[float, float] = (0.7, 1.5)
     scale_intensity: float = 0.1
     shift_intensity: float = 0.1
     intensity: float = 0.1
