@@ -20,6 +20,7 @@ SWEEP = {
     "keep_ratios": [1],
     "outputs": {"folder": "f"},
 }
+INFLUENCE = {**SEGMENT, "request": "influence", "outputs": {"influence": "i.nrrd"}}
 
 
 def changed(request: dict[str, Any], **fields: Any) -> bytes:
@@ -33,7 +34,11 @@ BAD_LINES = {
     "too deep": (b"[" * 100_000, None, "is not JSON"),
     "NaN": (b'{"id": 7, "request": "cancel", "target": NaN}', None, "NaN is not a number that JSON has"),
     "no object": (b"[1, 2]", None, "holds no JSON object"),
-    "no request": (b'{"id": 7}', 7, "request None is unknown: use one of probe, segment, sweep, cancel, quit"),
+    "no request": (
+        b'{"id": 7}',
+        7,
+        "request None is unknown: use one of probe, segment, sweep, influence, cancel, quit",
+    ),
     "unknown request": (b'{"id": 7, "request": "dance"}', 7, "request 'dance' is unknown"),
     "request of wrong kind": (b'{"id": 7, "request": ["probe"]}', 7, "request ['probe'] is unknown"),
     "no id": (b'{"request": "probe"}', None, "probe lacks the field 'id'"),
@@ -60,6 +65,8 @@ BAD_LINES = {
     "no ratios": (changed(SWEEP, keep_ratios=[]), 7, "field 'keep_ratios' of sweep is []"),
     "null among ratios": (changed(SWEEP, keep_ratios=[1, None]), 7, "field 'keep_ratios' of sweep"),
     "tolerance as text": (changed(SWEEP, tolerance="high"), 7, "field 'tolerance' of sweep is 'high': give a number"),
+    "influence of a label that is none": (changed(INFLUENCE, label=1.5), 7, "field 'label' of influence is 1.5"),
+    "influence with other outputs": (changed(INFLUENCE, outputs={"labels": "o.nrrd"}), 7, "of influence"),
     "sweep without folder": (changed(SWEEP, outputs={"labels": "o.nrrd"}), 7, "field 'outputs' of sweep"),
 }
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from scdseg.errors import InputError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,6 +38,12 @@ def add_parser(subparsers: Any) -> None:
         "--scores",
         metavar="FILE",
         help="write how each token ranked at each stage, 0…1; NaN where it was pruned before",
+    )
+    parser.add_argument("--influence", metavar="FILE", help="write how much each token moved the labels, 0…1")
+    parser.add_argument(
+        "--influence-label",
+        metavar="LABEL",
+        help="name or value of the structure that influence is about (default: all structures)",
     )
     parser.add_argument("--report", metavar="FILE", help="write the report, .json")
     add_run_options(parser)
@@ -75,14 +84,21 @@ def add_threads_option(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment as the arguments ask; 0 if all went well."""
+    from scdseg.bundle import find_bundle
     from scdseg.cli.progress import progress_bar
     from scdseg.inference import segment
+    from scdseg.inference.influence import labels_asked_for, with_influence
     from scdseg.inference.result import check_result_paths, output_paths
 
     wanted = {"labels": args.output}
-    wanted |= {name: getattr(args, name) for name in ("importance", "survival", "stage", "scores", "report")}
+    names = ("importance", "survival", "stage", "scores", "influence", "report")
+    wanted |= {name: getattr(args, name) for name in names}
     outputs = output_paths(wanted)
     check_result_paths(outputs, [Path(image) for image in args.images])
+    if args.influence_label is not None and args.influence is None:
+        raise InputError("--influence-label says what --influence is about: give a file for that, too")
+    if args.influence is not None:
+        labels_asked_for(find_bundle(args.model), args.influence_label)
     with progress_bar() as progress:
         result = segment(
             args.images,
@@ -94,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
             cpu_fallback=args.cpu_fallback,
             threads=args.threads,
+            then=partial(with_influence, label=args.influence_label, progress=progress) if args.influence else None,
         )
     result.save(**wanted)
     for warning in result.report["warnings"]:

@@ -27,6 +27,7 @@ class Result:
             not scored.
         report: ready for JSON.
         inputs: files that the images came from; they are never written over.
+        influence: float32 in [0, 1] on the token grid; None if it was not asked for.
     """
 
     labels: Volume
@@ -36,6 +37,7 @@ class Result:
     scores: Volume
     report: dict[str, Any]
     inputs: tuple[Path, ...] = ()
+    influence: Volume | None = None
 
     def save(
         self,
@@ -45,6 +47,7 @@ class Result:
         stage: str | Path | None = None,
         scores: str | Path | None = None,
         report: str | Path | None = None,
+        influence: str | Path | None = None,
         *,
         compress: bool = True,
         before_rename: Callable[[], None] | None = None,
@@ -58,6 +61,7 @@ class Result:
             stage: the same.
             scores: the same; the stages are a fourth axis in NIfTI, components of a voxel in the others.
             report: ``.json``.
+            influence: as the labels; of a result that has it.
             compress: whether to compress ``.nrrd`` and ``.mha``.
             before_rename: called when all files are complete, but not yet under their names; what it raises keeps
                 them from appearing.
@@ -67,7 +71,7 @@ class Result:
             ResourceError: the disk is full.
         """
         wanted = {"labels": labels, "importance": importance, "survival": survival, "stage": stage, "scores": scores}
-        paths = output_paths({**wanted, "report": report})
+        paths = output_paths({**wanted, "influence": influence, "report": report})
         check_result_paths(paths, self.inputs)
         start = time.perf_counter()
         with staged(list(paths.values())) as temporary:

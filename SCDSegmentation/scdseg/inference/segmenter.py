@@ -295,6 +295,7 @@ def segment(
     cancelled: Callable[[], bool] | None = None,
     cpu_fallback: bool = False,
     threads: int | None = None,
+    then: Callable[[Segmenter, Prepared, Result], Result] | None = None,
 ) -> Result:
     """Segment an image, or the channels of one, with a model.
 
@@ -310,6 +311,7 @@ def segment(
         cpu_fallback: whether to begin again on the CPU, with a warning in the report, when another device fails or has
             too little memory.
         threads: that compute on the CPU; None: as many as there are free cores, chosen anew between windows.
+        then: called with what made the result, while the model is there, to add to it.
 
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
@@ -331,7 +333,8 @@ def segment(
     def run_on(name: str) -> Result:
         segmenter = Segmenter(bundle, name, precision, threads)
         prepared = segmenter.prepare(images, progress, cancelled)
-        return segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
+        result = segmenter.run(prepared, keep_ratio, overlap, progress, cancelled)
+        return result if then is None else then(segmenter, prepared, result)
 
     try:
         return run_on(str(chosen))

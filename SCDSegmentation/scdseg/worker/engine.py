@@ -19,13 +19,14 @@ from scdseg.inference import Prepared, Result, Segmenter
 from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.device import resolve_device, resolve_precision
 from scdseg.inference.images import read_headers
+from scdseg.inference.influence import labels_asked_for, token_influence
 from scdseg.inference.result import check_result_paths
 from scdseg.inference.sweep import SweepRow, check_tolerance, densest_first, summary, sweep_prepared
 from scdseg.threads import Threads
-from scdseg.volumes import discard_staged
+from scdseg.volumes import discard_staged, staged, write_volume
 from scdseg.worker.jobs import Job
 from scdseg.worker.probe import probe
-from scdseg.worker.requests import OUTPUTS, Probe, Run, Segment, Sweep
+from scdseg.worker.requests import OUTPUTS, Influence, Probe, Run, Segment, Sweep
 
 
 class Engine:
@@ -51,6 +52,8 @@ class Engine:
         request = job.request
         if isinstance(request, Probe):
             return probe()
+        if isinstance(request, Influence):
+            return self._influence(job, request)
         return self._segment(job, request) if isinstance(request, Segment) else self._sweep(job, request)
 
     def clean_up(self) -> None:
@@ -89,6 +92,22 @@ class Engine:
             rows.append(row)
             job.partial_result(**runs[-1], **row.to_json())
         return {"partial": False, "runs": runs, **summary(rows, request.tolerance)}
+
+    def _influence(self, job: Job, request: Influence) -> dict[str, Any]:
+        """Tell how much each token moved the labels, and write that."""
+        paths = {name: Path(path) for name, path in request.outputs.items()}
+        labels_asked_for(find_bundle(request.model), request.label)
+        began = time.perf_counter()
+        segmenter, prepared = self._prepare(job, request, [request.keep_ratio], [paths])
+        volume = token_influence(
+            segmenter, prepared, request.label, request.keep_ratio, request.overlap, job.progress, job.cancelled
+        )
+        job.progress("write", 0, 1)
+        with staged(list(paths.values())) as temporary:
+            write_volume(volume, temporary[paths["influence"]], request.compress)
+            job.commit()
+        seconds = round(time.perf_counter() - began, 3)
+        return {"outputs": dict(request.outputs), "label": request.label, "seconds": seconds}
 
     def _prepare(
         self, job: Job, request: Run, ratios: Sequence[float | None], outputs: Sequence[dict[str, Path]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from scdseg.errors import Cancelled
 from scdseg.worker.channel import Send
-from scdseg.worker.requests import Probe, ProtocolError, Run, Segment, Sweep
+from scdseg.worker.requests import ProtocolError, Run, Sweep, Work
 
 # A cancelled run mostly stops by itself, where it polls. If it has not after the first time, it is interrupted, and if
 # a library's call still goes on after the second, it is answered for; what it makes is thrown away.
@@ -33,7 +33,7 @@ class Job:
         send: writes an event.
     """
 
-    def __init__(self, request: Probe | Segment | Sweep, send: Send) -> None:
+    def __init__(self, request: Work, send: Send) -> None:
         self.request = request
         self._send = send
         self._lock = threading.Lock()
@@ -195,7 +195,7 @@ class Jobs:
         self._open: dict[int, Job] = {}
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
 
-    def add(self, request: Probe | Segment | Sweep) -> None:
+    def add(self, request: Work) -> None:
         """Queue a request.
 
         Raises:

@@ -92,6 +92,21 @@ class Sweep(Run):
 
 
 @dataclass(frozen=True)
+class Influence(Run):
+    """Tell how much each token moved the labels.
+
+    Args:
+        keep_ratio: of the labels; None: the model's own.
+        label: name or value of a structure; None: all of them.
+        outputs: a path under ``"influence"``.
+    """
+
+    keep_ratio: float | None
+    label: str | int | None
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Cancel:
     """Stop another request, ``target``."""
 
@@ -106,7 +121,8 @@ class Quit:
     id: int
 
 
-Request = Probe | Segment | Sweep | Cancel | Quit
+Work = Probe | Segment | Sweep | Influence
+Request = Work | Cancel | Quit
 
 
 def _is_text(value: Any) -> bool:
@@ -142,6 +158,14 @@ def _is_outputs(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and set(value) <= set(OUTPUTS) and all(map(_is_text, value.values()))
 
 
+def _is_influence(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"influence"} and _is_text(value["influence"])
+
+
+def _is_label_or_null(value: Any) -> bool:
+    return value is None or _is_text(value) or _is_integer(value)
+
+
 def _is_folder(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"folder"} and _is_text(value["folder"])
 
@@ -168,11 +192,14 @@ _RUN = {
     "compress": _Field(lambda value: isinstance(value, bool), "true or false", required=False, default=True),
     "scratch": _Field(lambda value: value is None or _is_text(value), "a folder's path or null", required=False),
 }
+_KEEP_RATIO = {
+    "keep_ratio": _Field(lambda value: value is None or _is_number(value), "a number or null", required=False)
+}
 _FIELDS: dict[str, dict[str, _Field]] = {
     "probe": _ID,
     "segment": {
         **_RUN,
-        "keep_ratio": _Field(lambda value: value is None or _is_number(value), "a number or null", required=False),
+        **_KEEP_RATIO,
         "outputs": _Field(_is_outputs, f"an object with at least one path under {', '.join(OUTPUTS)}"),
     },
     "sweep": {
@@ -180,6 +207,12 @@ _FIELDS: dict[str, dict[str, _Field]] = {
         "keep_ratios": _Field(_is_list_of(_is_number), "a list of at least one number"),
         "tolerance": _Field(_is_number, "a number", required=False, default=0.98),
         "outputs": _Field(_is_folder, "an object with a path under folder"),
+    },
+    "influence": {
+        **_RUN,
+        **_KEEP_RATIO,
+        "label": _Field(_is_label_or_null, "a label's name or value or null", required=False),
+        "outputs": _Field(_is_influence, "an object with a path under influence"),
     },
     "cancel": {**_ID, "target": _Field(_is_integer, "the id of another request")},
     "quit": _ID,
@@ -225,8 +258,9 @@ def _checked(kind: str, document: Mapping[str, Any], request_id: int | None) -> 
 
 
 def _request(kind: str, values: dict[str, Any]) -> Request:
-    if kind == "segment":
-        return Segment(**{**values, "images": tuple(values["images"])})
+    if kind in ("segment", "influence"):
+        made = Segment if kind == "segment" else Influence
+        return made(**{**values, "images": tuple(values["images"])})
     if kind == "sweep":
         folder = values.pop("outputs")["folder"]
         lists = {name: tuple(values[name]) for name in ("images", "keep_ratios")}
