@@ -97,7 +97,7 @@ def token_errors(logits: Tensor, target: Tensor, grid: tuple[int, int, int]) -> 
 
 
 def score_loss(encoding: SparseEncoding, errors: Tensor) -> Tensor:
-    """A direct signal for the scores, which is not in the paper: a token is worth keeping where the token head is wrong.
+    """A direct signal for the scores, not in the paper: a token is worth keeping where the token head is wrong.
 
     At every stage, the Kullback-Leibler divergence from the softmax of the scores, which soft top-K draws from, to the
     errors' shares among the tokens that reached the stage. The straight-through gradient alone is weak: every token's
