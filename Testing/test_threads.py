@@ -74,6 +74,21 @@ def test_threads_follow_the_load_between_windows(machine: Machine) -> None:
         assert chosen.to_json() == {"least": 2, "most": 4, "automatic": True}
 
 
+def test_only_the_first_run_waits_for_a_look_at_the_machine(machine: Machine) -> None:
+    machine.others = 2
+    chosen = Threads()
+    with chosen:
+        assert torch.get_num_threads() == 2
+    began, machine.others = machine.now, 0
+    with chosen:
+        assert torch.get_num_threads() == 2
+    assert machine.now == began
+    machine.pass_time(1)
+    with chosen:
+        assert torch.get_num_threads() == 4
+    assert machine.now == began + 1
+
+
 def test_a_number_that_was_asked_for_stays(machine: Machine) -> None:
     machine.others = 4
     with Threads(3) as chosen:

@@ -82,6 +82,8 @@ class Threads:
     def __init__(self, wanted: int | None = None) -> None:
         self.wanted = check_threads(wanted)
         self._last = _count_time()
+        self._free: float | None = None
+        self._looked = False
         self._most = 1
         self._used: set[int] = set()
 
@@ -90,10 +92,10 @@ class Threads:
 
         self._most = torch.get_num_threads()
         self._used = set()
-        if self.wanted is None:
-            # What was seen last may be long ago or not yet enough; windows that follow are looked at anew.
+        if self.wanted is None and not self._looked:
             time.sleep(max(0.0, self._last.at + _SHORTEST_S - time.monotonic()))
-        self._set(self._chosen())
+        # What was seen may lie long ago or just now; between windows it is looked at anew.
+        self._choose(_SHORTEST_S)
         return self
 
     def __exit__(
@@ -105,24 +107,22 @@ class Threads:
 
     def choose_again(self) -> None:
         """Look at the machine's load anew, if the last time is long enough ago; to be called between windows."""
-        if self.wanted is None and time.monotonic() > self._last.at + _BETWEEN_CHOICES_S:
-            self._set(self._chosen())
+        self._choose(_BETWEEN_CHOICES_S)
 
     def to_json(self) -> dict[str, Any]:
         """For a report: the fewest and the most threads since work began, and whether they were chosen here."""
         return {"least": min(self._used), "most": max(self._used), "automatic": self.wanted is None}
 
-    def _chosen(self) -> int:
-        if self.wanted is not None:
-            return self.wanted
-        before, self._last = self._last, _count_time()
-        free = free_cores(before, self._last)
-        most = min(self._most, usable_cores())
-        return most if free is None else max(1, min(most, math.floor(free + _OVERLOOKED)))
-
-    def _set(self, threads: int) -> None:
+    def _choose(self, interval: float) -> None:
+        """Set the threads, by a new look at the machine if the last one is so many seconds ago."""
         import torch
 
+        if self.wanted is None and time.monotonic() >= self._last.at + interval:
+            before, self._last = self._last, _count_time()
+            self._free, self._looked = free_cores(before, self._last), True
+        most = min(self._most, usable_cores())
+        free = most if self._free is None else math.floor(self._free + _OVERLOOKED)
+        threads = self.wanted or max(1, min(most, free))
         self._used.add(threads)
         if threads != torch.get_num_threads():
             torch.set_num_threads(threads)
