@@ -103,7 +103,9 @@ class Journal:
     def _onFinished(self, name: str, run: Any, outcome: Any) -> None:
         self._add(f"{name}: finished, {_secondsText(run.seconds)}")
         rows = getattr(outcome, "rows", None)  # of a comparison; its reports differ in little
-        reports = [row.report for row in rows] if rows is not None else [outcome.report]
+        reports = [row.report for row in rows] if rows is not None else [getattr(outcome, "report", None)]
+        if reports == [None]:  # of influence, which has none
+            return
         for report in reports:
             self._add(f"{name}: {_reportText(report)}")
             for warning in report.get("warnings", []):

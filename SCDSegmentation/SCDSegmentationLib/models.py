@@ -18,6 +18,7 @@ from scdseg.errors import ModelError
 from scdseg.resources import resource_dir
 from scdseg.strict_json import read_json
 from scdseg.window_cost import dense_window_macs, window_macs
+from SCDSegmentationLib.token_choice import TokenChoice, readTokenChoices
 
 MAX_CHANNELS = 4
 _MAX_LABELS = 255
@@ -61,6 +62,7 @@ class Model:
         network: arguments of the network.
         sha256: of the weights.
         version: of the model; "" if the metadata gives none.
+        tokenChoices: what the choice of tokens decides, by keep ratio; none if that was not measured.
     """
 
     path: Path
@@ -74,6 +76,7 @@ class Model:
     network: dict[str, Any]
     sha256: str
     version: str = ""
+    tokenChoices: tuple[TokenChoice, ...] = ()
 
     @property
     def name(self) -> str:
@@ -154,6 +157,7 @@ def _model(path: Path, metadata: Any) -> Model:
         network=_network(scd["network"]),
         sha256=str(scd["weights"]["sha256"]),
         version=str(metadata.get("version", "")),
+        tokenChoices=readTokenChoices(scd.get("quality", {})),
     )
 
 

@@ -15,6 +15,8 @@ from SCDSegmentationLib.device_list import DeviceList
 from SCDSegmentationLib.diagnostics import COPIED
 from SCDSegmentationLib.errors import SegmentationError, inWords
 from SCDSegmentationLib.explorer import KeepRatioExplorer
+from SCDSegmentationLib.influence_control import InfluenceControl
+from SCDSegmentationLib.influence_run import Influence
 from SCDSegmentationLib.keep_ratio import describe, presets
 from SCDSegmentationLib.model_list import ModelList
 from SCDSegmentationLib.models import Model
@@ -66,6 +68,7 @@ class Panel:
         self.devices = DeviceList(ui.deviceComboBox)
         self.overlay = OverlayControl()
         self.inspector = TokenInspector(inspectionUi, self.overlay)
+        self.influence = InfluenceControl(inspectionUi, logic, self._request, lambda: self.model)
         self.explorer = KeepRatioExplorer(explorerUi, logic, self._request, self._missing)
         # Only importance maps are offered as outputs, so that no image is written over by mistake.
         ui.importanceSelector.addAttribute("vtkMRMLScalarVolumeNode", TOKEN_MAP_ATTRIBUTE, "importance")
@@ -87,6 +90,7 @@ class Panel:
         self.overlay.setParameters(parameters)
         if parameters is None:
             self.inspector.setParameters(None)
+            self.influence.setParameters(None)
             self.explorer.setParameters(None)
             return
         self._refreshModels()
@@ -99,6 +103,7 @@ class Panel:
         self._showModel()
         self._onParametersModified()
         self.inspector.setParameters(parameters)
+        self.influence.setParameters(parameters)
         self.explorer.setParameters(parameters)
 
     def onNodeAboutToBeRemoved(self, node: slicer.vtkMRMLNode) -> None:
@@ -141,6 +146,8 @@ class Panel:
         self.logic.devices.connect(self.devices.show)
         self.inspector.exported.connect(lambda folder: self.progress.end(f"Exported to {folder}."))
         self.inspector.failed.connect(self._onFailed)
+        self.influence.started.connect(self._follow)
+        self.influence.failed.connect(self._showError)
         self.explorer.started.connect(self._follow)
         self.explorer.failed.connect(self._showError)
         self.explorer.suggested.connect(self._showPresets)
@@ -191,9 +198,16 @@ class Panel:
             parameters.cpuFallback,
         )
 
-    def _onFinished(self, run: SteppedRun, outcome: Results | Sweep, parameters: SCDSegmentationParameters) -> None:
+    def _onFinished(
+        self, run: SteppedRun, outcome: Results | Sweep | Influence, parameters: SCDSegmentationParameters
+    ) -> None:
         if isinstance(outcome, Sweep):
             self.progress.end(f"Compared {len(outcome.rows)} keep ratios in {run.seconds['total']:.1f} s.")
+        elif isinstance(outcome, Influence):
+            self.influence.showResult(outcome)
+            self.overlay.refresh(parameters)  # the node may be the same, with another map in it
+            self.inspector.show()
+            self.progress.end(f"Computed influence on {outcome.on} in {run.seconds['total']:.1f} s.")
         else:
             self._showResults(run, outcome, parameters)
         if not self.devices.known:
@@ -207,6 +221,7 @@ class Panel:
                 parameters.segmentation, parameters.importance = results.segmentation, results.importance
         self.overlay.showResults(volume, results, parameters)
         self.inspector.show()  # the nodes may be the same, with other maps in them
+        self.influence.show()
         for warning in results.report["warnings"]:
             self.progress.log(f"warning: {warning}")
         self.progress.log(", ".join(f"{name} {value:.2f} s" for name, value in run.seconds.items()))
@@ -342,6 +357,7 @@ class Panel:
     def _showReadiness(self) -> None:
         """Apply or Cancel, and in the tool tip what is still missing."""
         button = self.ui.applyButton
+        self.influence.showReadiness()
         if self.logic.run is not None:
             cancelling = self.logic.run.cancelling
             button.setText("Cancelling …" if cancelling else "Cancel")

@@ -7,9 +7,9 @@ from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrappe
 
 SEGMENTS, TOKENS, BOTH, NOTHING = "Segments", "Tokens", "Segments and tokens", "Image only"
 
-IMPORTANCE_MAP, SURVIVAL_MAP = "Importance", "Survival"
+IMPORTANCE_MAP, SURVIVAL_MAP, INFLUENCE_MAP = "Importance", "Survival", "Influence"
 STAGES, KEPT, GREYED = "Stage at which pruned", "Kept tokens only", "Pruned tokens greyed out"
-TOKEN_MAP_CHOICES = (IMPORTANCE_MAP, SURVIVAL_MAP, STAGES, KEPT, GREYED)
+TOKEN_MAP_CHOICES = (IMPORTANCE_MAP, INFLUENCE_MAP, SURVIVAL_MAP, STAGES, KEPT, GREYED)
 
 COLOR_TABLES = ("Inferno", "Viridis", "Cividis", "Magma", "Plasma", "Grey")
 
@@ -31,7 +31,7 @@ class SCDSegmentationParameters:
         stage: pruning stage whose kept tokens are shown, from 1.
         colors: colour table of the tokens.
         opacity: of the token map, 0…1.
-        threshold: importance or survival below which tokens are not shown, 0…1.
+        threshold: importance, influence or survival below which tokens are not shown, 0…1.
         legend: whether the colour legend is shown.
         boxes: whether the kept tokens are shown as boxes in 3-D.
         boxColors: what the boxes' colour tells.

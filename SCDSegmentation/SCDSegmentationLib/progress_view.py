@@ -10,6 +10,7 @@ _STEPS = {
     "read": "Reading the volume",
     "preprocess": "Preparing the volume",
     "windows": "Segmenting",
+    "influence": "Computing influence",
     "write": "Writing results",
 }
 

@@ -11,6 +11,7 @@ import slicer
 from SCDSegmentationLib import dependencies
 from SCDSegmentationLib.diagnostics import diagnosticsText
 from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.influence_run import InfluenceRun, influenceRequest
 from SCDSegmentationLib.journal import sharedJournal
 from SCDSegmentationLib.models import Model, findModels
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
@@ -20,6 +21,7 @@ from SCDSegmentationLib.run import SegmentationRun
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.stepped_run import SteppedRun
 from SCDSegmentationLib.sweep_run import LoadRun, Sweep, SweepRow, SweepRun, keepRatiosProblem
+from SCDSegmentationLib.token_maps import TokenMaps
 from SCDSegmentationLib.worker_process import WorkerProcess, sharedWorker
 
 VolumeNode = slicer.vtkMRMLScalarVolumeNode
@@ -228,6 +230,29 @@ class Segmentations:
         with self.journal.refusals():
             self._requireReady(request)
             return self._take(SweepRun(request, keepRatios, tolerance, self.worker))
+
+    def prepareInfluence(
+        self,
+        request: Request,
+        segmentation: slicer.vtkMRMLSegmentationNode | None,
+        maps: TokenMaps | None,
+        segment: slicer.vtkSegment | None = None,
+    ) -> InfluenceRun:
+        """Influence of a run's tokens, about to be computed: connect the signals, then call ``start``.
+
+        Args:
+            request: what Apply would ask for, with the inputs and the model of the run.
+            segmentation: of the run.
+            maps: of the run, from :func:`SCDSegmentationLib.token_maps.tokenMapsOf`.
+            segment: of the segmentation, that influence is about; None: all.
+
+        Raises:
+            SegmentationError: see :meth:`prepare`; also if these are not of one run.
+        """
+        with self.journal.refusals():
+            ofRun = influenceRequest(request, segmentation, maps)
+            self._requireReady(ofRun)
+            return self._take(InfluenceRun(ofRun, maps, segment, self.worker))
 
     def prepareLoad(
         self,

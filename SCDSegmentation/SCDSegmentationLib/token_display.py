@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import slicer
 
-from SCDSegmentationLib.parameters import COLOR_TABLES, GREYED, IMPORTANCE_MAP, KEPT, STAGES, SURVIVAL_MAP
+from SCDSegmentationLib.parameters import (
+    COLOR_TABLES,
+    GREYED,
+    IMPORTANCE_MAP,
+    INFLUENCE_MAP,
+    KEPT,
+    STAGES,
+    SURVIVAL_MAP,
+)
 from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps
 
 _STAGE_COLORS = f"{OWNED_PREFIX}stageColors"
 _GREY = "Grey"
 _DARK = 0.25  # of the grey over pruned tokens: 0 is black
-_LEGEND_TITLES = {IMPORTANCE_MAP: "importance", SURVIVAL_MAP: "survival"}
+_LEGEND_TITLES = {IMPORTANCE_MAP: "importance", SURVIVAL_MAP: "survival", INFLUENCE_MAP: "influence"}
 
 
 def prepareDisplay(maps: TokenMaps) -> None:
@@ -27,14 +35,13 @@ def shownNode(maps: TokenMaps | None, choice: str) -> slicer.vtkMRMLScalarVolume
     """The volume that a choice of the panel shows; None if it is not in the scene."""
     if maps is None:
         return None
-    if choice == IMPORTANCE_MAP:
-        return maps.importance
-    return maps.survival if choice == SURVIVAL_MAP else maps.stage
+    own = {IMPORTANCE_MAP: maps.importance, SURVIVAL_MAP: maps.survival, INFLUENCE_MAP: maps.influence}
+    return own.get(choice, maps.stage)
 
 
 def usesThreshold(choice: str) -> bool:
     """Whether a choice has values that a threshold can be set for; the others go by stages."""
-    return choice in (IMPORTANCE_MAP, SURVIVAL_MAP)
+    return choice in (IMPORTANCE_MAP, SURVIVAL_MAP, INFLUENCE_MAP)
 
 
 def layerOpacity(choice: str, opacity: float) -> float:
@@ -49,7 +56,7 @@ def showAs(maps: TokenMaps, choice: str, stage: int, threshold: float, colors: s
         maps: of a run.
         choice: one of :data:`SCDSegmentationLib.parameters.TOKEN_MAP_CHOICES`.
         stage: tokens kept after this stage are what ``KEPT`` shows, those pruned up to it what ``GREYED`` covers.
-        threshold: importance or survival below which tokens are not shown, 0…1.
+        threshold: importance, influence or survival below which tokens are not shown, 0…1.
         colors: one of :data:`SCDSegmentationLib.parameters.COLOR_TABLES`.
     """
     node = shownNode(maps, choice)

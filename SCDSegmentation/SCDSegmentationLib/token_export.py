@@ -15,8 +15,17 @@ import vtk
 
 from SCDSegmentationLib import overlay, token_display
 from SCDSegmentationLib.errors import SegmentationError, inWords
+from SCDSegmentationLib.influence_map import influenceOn, influenceTable
 from SCDSegmentationLib.overlay_control import OverlayControl
-from SCDSegmentationLib.parameters import GREYED, KEPT, SEGMENTS, TOKEN_MAP_CHOICES, TOKENS, SCDSegmentationParameters
+from SCDSegmentationLib.parameters import (
+    GREYED,
+    INFLUENCE_MAP,
+    KEPT,
+    SEGMENTS,
+    TOKEN_MAP_CHOICES,
+    TOKENS,
+    SCDSegmentationParameters,
+)
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import tableText
@@ -118,9 +127,12 @@ class TokenExport:
         parameters, maps = self._parameters, self._maps
         pictures: dict[str, dict[str, Path]] = {}
         for choice in (SEGMENTS, *TOKEN_MAP_CHOICES):
+            if choice == INFLUENCE_MAP and maps.influence is None:
+                continue
             self._requireUnchanged()
             self._show(choice)
             title = f"{choice}, after block {self._block}" if choice in (KEPT, GREYED) else choice
+            title = f"{choice} on {influenceOn(maps)}" if choice == INFLUENCE_MAP else title
             pictures[title] = {}
             for view in _sliceViews():
                 path = self._folder / f"{choice.lower().replace(' ', '_')}_{view.lower()}.png"
@@ -140,7 +152,11 @@ class TokenExport:
         for kind, node in tables.items():
             path = self._folder / f"{kind.replace(' ', '_')}.csv"
             path.write_text(tableText(node, ","), encoding="utf-8")
-        text = json.dumps(self._report, indent=2, ensure_ascii=False)
+        report = dict(self._report)
+        if maps.influence is not None:
+            (self._folder / "influence.csv").write_text(influenceTable(maps), encoding="utf-8")
+            report["influence"] = {"on": influenceOn(maps)}
+        text = json.dumps(report, indent=2, ensure_ascii=False)
         (self._folder / "report.json").write_text(text + "\n", encoding="utf-8")
         titles = {f"Tokens of each {kind.partition(' ')[0]}": node for kind, node in tables.items()}
         writeHtml(self._folder / "report.html", pictures, titles, self._report, self._display)

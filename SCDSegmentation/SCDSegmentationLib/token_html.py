@@ -21,8 +21,9 @@ th { background: #f2f2f2; text-align: left; } td.number { text-align: right; fon
 """
 _MEANING = (
     "Importance says how long a token stayed and how high it was scored where it was last scored; survival is the "
-    "share of the pruning stages that it passed. Both say where the network went on computing. Neither is a "
-    "confidence, nor an explanation of a label: pruned tokens take part in the result, too. For research use only."
+    "share of the pruning stages that it passed. Both say where the network went on computing; pruned tokens take part "
+    "in the result, too. Influence, where it was computed, says how much each token moved the labels. None of them is "
+    "a confidence. For research use only."
 )
 
 

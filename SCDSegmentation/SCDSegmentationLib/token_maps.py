@@ -17,8 +17,10 @@ from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, readVolume
 
 IMPORTANCE, SURVIVAL, STAGE, SCORES = "importance", "survival", "stage", "scores"
 MAPS = (IMPORTANCE, SURVIVAL, STAGE, SCORES)
+INFLUENCE = "influence"  # computed later, if it is asked for
 PRUNE_AFTER_ATTRIBUTE = "SCDSegmentation.PruneAfter"
 OWNED_PREFIX = "SCDSegmentation.owns."  # of the roles of references to what goes with a node
+INFLUENCE_ROLE = f"{OWNED_PREFIX}{INFLUENCE}"
 _NAMES = {
     IMPORTANCE: "token importance",
     SURVIVAL: "token survival",
@@ -38,12 +40,14 @@ class TokenMaps:
         stage: stage at which each token was pruned, S + 1 if it was kept to the end.
         scores: for each of the S stages the rank of every token among those scored there, NaN where it was not.
             A volume each: files of volumes do not hold any number of values a voxel.
+        influence: how much each token moved the labels, 0…1; only there if it was asked for.
     """
 
     importance: slicer.vtkMRMLScalarVolumeNode
     survival: slicer.vtkMRMLScalarVolumeNode | None
     stage: slicer.vtkMRMLScalarVolumeNode | None
     scores: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
+    influence: slicer.vtkMRMLScalarVolumeNode | None = None
 
     @property
     def pruneAfter(self) -> tuple[int, ...]:
@@ -53,12 +57,13 @@ class TokenMaps:
     @property
     def nodes(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, ...]:
         """Those that are in the scene."""
-        return tuple(node for node in (self.importance, self.survival, self.stage, *self.scores) if node is not None)
+        found = (self.importance, self.survival, self.stage, *self.scores, self.influence)
+        return tuple(node for node in found if node is not None)
 
     @property
     def complete(self) -> bool:
-        """Whether all of them are in the scene."""
-        return len(self.nodes) == 3 + len(self.pruneAfter)
+        """Whether all that every run has are in the scene."""
+        return self.survival is not None and self.stage is not None and len(self.scores) == len(self.pruneAfter)
 
     def stageName(self, stage: int) -> str:
         """What a value of the stage map means: "pruned after block 3", …, "kept"."""
@@ -70,10 +75,12 @@ def tokenMapsOf(importance: slicer.vtkMRMLScalarVolumeNode | None) -> TokenMaps 
     """All maps of the run that an importance node came from, those that have voxels; None without one."""
     if importance is None or importance.GetScene() is None or importance.GetImageData() is None:
         return None
-    survival, stage, scores = (
-        [node for node in _references(importance, _role(kind)) if node.GetImageData() is not None] for kind in MAPS[1:]
+    survival, stage, scores, influence = (
+        [node for node in _references(importance, _role(kind)) if node.GetImageData() is not None]
+        for kind in (*MAPS[1:], INFLUENCE)
     )
-    return TokenMaps(importance, survival[0] if survival else None, stage[0] if stage else None, tuple(scores))
+    one = (nodes[0] if nodes else None for nodes in (survival, stage, influence))
+    return TokenMaps(importance, next(one), next(one), tuple(scores), next(one))
 
 
 def _references(node: slicer.vtkMRMLNode, role: str) -> list[slicer.vtkMRMLNode]:
@@ -119,6 +126,8 @@ class PreparedMaps:
             made: gets the nodes that were made.
         """
         main = self._fill(importance, IMPORTANCE, _NAMES[IMPORTANCE], volume, made)
+        removeNodes(_references(main, INFLUENCE_ROLE))  # of the run before
+        main.RemoveNodeReferenceIDs(INFLUENCE_ROLE)
         for kind in (SURVIVAL, STAGE, SCORES):
             names = [_NAMES[kind]]
             if kind == SCORES:

@@ -27,6 +27,7 @@ class TokenReadout:
         importance: 0…1.
         survival: 0…1.
         labels: names of the segments at the cursor.
+        influence: 0…1; None if it was not computed.
     """
 
     index: tuple[int, int, int]
@@ -35,6 +36,7 @@ class TokenReadout:
     importance: float
     survival: float
     labels: tuple[str, ...]
+    influence: float | None = None
 
     def text(self, maps: TokenMaps) -> str:
         """In three lines, for people."""
@@ -44,6 +46,7 @@ class TokenReadout:
             f"Token ({where}): {', '.join(self.labels) or 'no structure'}\n"
             f"{maps.stageName(self.stage).capitalize()}; scores {scores}\n"
             f"Importance {self.importance:.2f}, survival {self.survival:.2f}"
+            + ("" if self.influence is None else f", influence {self.influence:.2f}")
         )
 
 
@@ -71,6 +74,7 @@ def readToken(
         importance=float(slicer.util.arrayFromVolume(maps.importance)[k, j, i]),
         survival=float(slicer.util.arrayFromVolume(maps.survival)[k, j, i]),
         labels=tuple(_segmentsAt(segmentation, world)) if segmentation is not None else (),
+        influence=None if maps.influence is None else float(slicer.util.arrayFromVolume(maps.influence)[k, j, i]),
     )
 
 

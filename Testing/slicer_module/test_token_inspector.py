@@ -15,7 +15,7 @@ import qt
 import slicer
 import vtk
 
-from SCDSegmentationLib.parameters import BOTH, KEPT, STAGES, TOKEN_MAP_CHOICES
+from SCDSegmentationLib.parameters import BOTH, INFLUENCE_MAP, KEPT, STAGES, TOKEN_MAP_CHOICES
 from SCDSegmentationLib.table_nodes import columnsOf, sortTable
 from SCDSegmentationLib.token_maps import tokenMapsOf
 from SCDSegmentationLib.token_readout import readToken
@@ -190,7 +190,8 @@ def test_an_export_holds_pictures_tables_and_one_report_that_needs_nothing_else(
     assert [node for node in scene_state() if "Display" not in node[0]] == [n for n in nodes if "Display" not in n[0]]
     pictures = {path.name: path for path in folder.glob("*.png")}
     views = ("red", "yellow", "green")
-    names = [choice.lower().replace(" ", "_") for choice in ("Segments", *TOKEN_MAP_CHOICES)]
+    choices = ["Segments", *(choice for choice in TOKEN_MAP_CHOICES if choice != INFLUENCE_MAP)]
+    names = [choice.lower().replace(" ", "_") for choice in choices]
     assert set(pictures) == {f"{name}_{view}.png" for name in names for view in views} | {"3d.png"}
     colors = {name: pixels(path) for name, path in pictures.items()}
     assert all(image.std() > 1 for image in colors.values()), "no picture is empty"

@@ -18,6 +18,7 @@ from SCDSegmentationLib.parameters import (
     BY_IMPORTANCE,
     GREYED,
     IMPORTANCE_MAP,
+    INFLUENCE_MAP,
     KEPT,
     NOTHING,
     STAGES,
@@ -89,6 +90,9 @@ def test_each_choice_puts_its_map_over_the_image(ran: Any) -> None:
     before = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode")
     for choice in TOKEN_MAP_CHOICES:
         parameters.tokenMap = choice
+        if choice == INFLUENCE_MAP:
+            assert composite().GetForegroundVolumeID() is None, "nobody asked for it yet"
+            continue
         assert composite().GetForegroundVolumeID() == nodes.get(choice, maps.stage).GetID()
         assert composite().GetBackgroundVolumeID() == parameters.inputVolume.GetID()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLVolumeNode") == before, "no volume is copied"

@@ -1,0 +1,111 @@
+"""Influence of a run's tokens, computed in the worker and put beside the run's other maps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from SCDSegmentationLib.errors import SegmentationError
+from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, commitInfluence
+from SCDSegmentationLib.request import Request
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.volume_files import readVolume
+from SCDSegmentationLib.worker_process import WorkerProcess
+from SCDSegmentationLib.worker_run import WorkerRun
+
+
+@dataclass(frozen=True)
+class Influence:
+    """What came out.
+
+    Args:
+        node: the map, 0…1 on the token grid.
+        on: name of the structure that it is about.
+    """
+
+    node: slicer.vtkMRMLScalarVolumeNode
+    on: str
+
+
+class InfluenceRun(WorkerRun):
+    """Computes influence on the labels of a run; ``finished`` gives an :class:`Influence`.
+
+    Args:
+        request: the inputs and the model of the run, and the device; see :func:`influenceRequest`.
+        maps: of the run.
+        segment: of the run's segmentation, that influence is about; None: all.
+        worker: that does it.
+
+    Raises:
+        SegmentationError: the request cannot run, or there is too little room for its temporary files.
+    """
+
+    CANCELLED = "Computing influence was cancelled; the scene is as it was."
+    CANCEL_HINT = "Stop computing influence; the scene stays as it was."
+
+    def __init__(
+        self, request: Request, maps: TokenMaps, segment: slicer.vtkSegment | None, worker: WorkerProcess
+    ) -> None:
+        super().__init__(request, worker, results=0)
+        self._maps = maps
+        self._made = _state(maps)
+        self._on = ALL_STRUCTURES if segment is None else segment.GetName()
+        self._label = None if segment is None else int(segment.GetLabelValue())
+        self._file = self._folder / "influence.nrrd"
+
+    def _ask(self) -> int:
+        outputs = {"influence": str(self._file)}
+        return self._askFor("influence", keep_ratio=self.request.keepRatio, label=self._label, outputs=outputs)
+
+    def _understandResult(self, event: dict[str, Any]) -> Callable[[], None]:
+        if event.get("partial") or Path(event["outputs"]["influence"]) != self._file:
+            raise ValueError("outputs")
+        return lambda: self._later(self._put)
+
+    def _put(self) -> None:
+        if self._maps.importance.GetScene() is None or _state(self._maps) != self._made:
+            raise SegmentationError("The run's importance was deleted or replaced meanwhile: compute influence again.")
+        array, matrix = readVolume(self._file)
+        maps = tokenMapsOf(self._maps.importance)
+        checkInfluence(maps, array, matrix)
+        self._succeed(Influence(commitInfluence(maps, array, self._on), self._on))
+
+
+def influenceRequest(
+    request: Request, segmentation: slicer.vtkMRMLSegmentationNode | None, maps: TokenMaps | None
+) -> Request:
+    """What gives the labels of a run again: its keep ratio and overlap with the inputs and the model that are chosen.
+
+    Args:
+        request: what Apply would ask for.
+        segmentation: of the run.
+        maps: of the run.
+
+    Raises:
+        SegmentationError: there is no run, or it was made of another volume or with another model.
+    """
+    report = json.loads(maps.importance.GetAttribute(REPORT_ATTRIBUTE) or "{}") if maps is not None else {}
+    if not report or segmentation is None or segmentation.GetNodeReference(IMPORTANCE_REFERENCE) is not maps.importance:
+        raise SegmentationError(
+            "There is no run to compute influence of: select the segmentation and the importance of one run in Outputs."
+        )
+    volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
+    if volume is not request.volumes[0]:
+        raise SegmentationError("The run was made of another volume: select that one as the input.")
+    if report["model"]["sha256"] != request.model.sha256:
+        raise SegmentationError(
+            f"The run was made with the model {report['model']['name']}, or another version of it: select that one."
+        )
+    return replace(request, keepRatio=float(report["keep_ratio"]), overlap=float(report["windows"]["overlap"]))
+
+
+def _state(maps: TokenMaps) -> tuple[Any, ...]:
+    """What differs if the run's results are replaced."""
+    image = maps.importance.GetImageData()
+    return image.GetMTime() if image is not None else None, maps.importance.GetAttribute(REPORT_ATTRIBUTE)
