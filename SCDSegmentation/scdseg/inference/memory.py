@@ -129,7 +129,8 @@ def plan_windows(
         )  # fmt: skip
     if plan.host_bytes > free_host and plan.stitch_device.type == "cpu":
         # A few voxels of a million on borders get another label; that is better than no labels.
-        saved = (_FLOAT - torch.float16.itemsize) * (classes + 1) * held
+        # Weights and what a channel is divided by and in stay in single precision.
+        saved = (_FLOAT - torch.float16.itemsize) * (classes - 2) * held
         plan = replace(plan, host_bytes=plan.host_bytes - saved, stitch_dtype=torch.float16)
     if plan.host_bytes > free_host:
         raise ResourceError(

@@ -136,7 +136,10 @@ def sliding_windows(
                 logits[(slice(None), *here)] += _in_order(predicted.to(stitch_device, torch.float32), order) * weight
                 weights[here] += weight
         finished = end - first
-        logits[:, 1 : finished + 1] /= weights[1 : finished + 1].clamp(min=torch.finfo().tiny)
+        weight_sums = weights[1 : finished + 1].clamp(min=torch.finfo().tiny)
+        for channel in logits:
+            # All at once, PyTorch would copy half-precision sums to single precision, all of them.
+            channel[1 : finished + 1] /= weight_sums
         repeated = 1 if first == 0 else 0
         yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1 + axis])
         _move_up(logits, finished)
