@@ -30,7 +30,7 @@ from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import tableText
 from SCDSegmentationLib.token_html import writeHtml
-from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf, whereScored
 from SCDSegmentationLib.token_tables import TABLES, tableOf
 
 _FOLDER_NAME = "token maps"
@@ -131,7 +131,7 @@ class TokenExport:
                 continue
             self._requireUnchanged()
             self._show(choice)
-            title = f"{choice}, after block {self._block}" if choice in (KEPT, GREYED) else choice
+            title = f"{choice}, {whereScored(self._block)}" if choice in (KEPT, GREYED) else choice
             title = f"{choice} on {influenceOn(maps)}" if choice == INFLUENCE_MAP else title
             pictures[title] = {}
             for view in _sliceViews():

@@ -18,7 +18,7 @@ from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import TableSorter, tableText
 from SCDSegmentationLib.token_export import TokenExport
-from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf, whereScored
 from SCDSegmentationLib.token_readout import CursorReadout, readToken
 from SCDSegmentationLib.token_tables import TABLES, tableOf
 
@@ -164,4 +164,4 @@ def _why(usable: bool, shown: bool) -> str:
 def _stageText(maps: TokenMaps, stage: int) -> str:
     stages = slicer.util.arrayFromVolume(maps.stage)
     kept, count = int((stages > stage).sum()), stages.size
-    return f"after block {maps.pruneAfter[stage - 1]}: {kept} of {count} tokens kept ({kept / count:.1%})"
+    return f"{whereScored(maps.pruneAfter[stage - 1])}: {kept} of {count} tokens kept ({kept / count:.1%})"

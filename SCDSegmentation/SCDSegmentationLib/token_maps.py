@@ -30,6 +30,11 @@ _NAMES = {
 _TYPES = {STAGE: np.uint8}
 
 
+def whereScored(block: int) -> str:
+    """Where a stage that prunes behind block ``block`` stands: "after block 3", or "before block 1" for 0."""
+    return f"after block {block}" if block else "before block 1"
+
+
 @dataclass(frozen=True)
 class TokenMaps:
     """The maps of one run; None for those that are not in the scene any more.
@@ -68,7 +73,7 @@ class TokenMaps:
     def stageName(self, stage: int) -> str:
         """What a value of the stage map means: "pruned after block 3", …, "kept"."""
         blocks = self.pruneAfter
-        return f"pruned after block {blocks[stage - 1]}" if stage <= len(blocks) else "kept"
+        return f"pruned {whereScored(blocks[stage - 1])}" if stage <= len(blocks) else "kept"
 
 
 def tokenMapsOf(importance: slicer.vtkMRMLScalarVolumeNode | None) -> TokenMaps | None:
@@ -131,7 +136,7 @@ class PreparedMaps:
         for kind in (SURVIVAL, STAGE, SCORES):
             names = [_NAMES[kind]]
             if kind == SCORES:
-                names = [f"{_NAMES[kind]} after block {block}" for block in self._pruneAfter]
+                names = [f"{_NAMES[kind]} {whereScored(block)}" for block in self._pruneAfter]
             before = _references(main, _role(kind))
             removeNodes(before[len(names) :])  # of a model that had more stages
             main.RemoveNodeReferenceIDs(_role(kind))

@@ -10,7 +10,7 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.table_nodes import Column, fillTable
-from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps, placeBelow
+from SCDSegmentationLib.token_maps import OWNED_PREFIX, TokenMaps, placeBelow, whereScored
 
 STAGE_TABLE, STRUCTURE_TABLE = "stage table", "structure table"
 TABLES = (STRUCTURE_TABLE, STAGE_TABLE)
@@ -42,7 +42,7 @@ def _stageColumns(report: Mapping[str, Any]) -> list[Column]:
     kept = [stage["kept"] for stage in stages]
     share = [_rounded(k / n if n else 0.0) for k, n in zip(kept, entered, strict=True)]
     return [
-        Column("stage", "Where the tokens are scored", [f"after block {stage['after_block']}" for stage in stages]),
+        Column("stage", "Where the tokens are scored", [whereScored(stage["after_block"]) for stage in stages]),
         Column("tokens in", "Tokens of the volume that reached the stage", entered),
         Column("kept", "Tokens of the volume that most windows kept", kept),
         Column("pruned", "Tokens of the volume that were pruned at the stage", [stage["pruned"] for stage in stages]),
@@ -68,9 +68,9 @@ def _structureColumns(report: Mapping[str, Any]) -> list[Column]:
         ),
     ]
     for number, stage in enumerate(tokens["stages"]):
-        block = stage["after_block"]
+        where = whereScored(stage["after_block"])
         kept = [_rounded(row["kept"][number]) for row in rows]
-        columns.append(Column(f"kept after block {block}", f"Share of its tokens kept after block {block}", kept))
+        columns.append(Column(f"kept {where}", f"Share of its tokens kept {where}", kept))
     columns.append(Column("volume [ml]", "Volume of the segment", [*(round(value, 2) for value in ml), math.nan]))
     return columns
 

@@ -68,8 +68,9 @@ ARMS = {
     "scd-0.25": Arm("the paper's SCD, keep 0.25", _paper(0.25)),
     "scd-0.1": Arm("the paper's SCD, keep 0.1", _paper()),
     "fast": Arm("fast, keep 0.1"),
-    "fast-all-detail": Arm("fast, detail everywhere", {"detail": "all"}),
-    "fast-no-signal": Arm("fast, no direct signal for the scores", {}, optimisation={"score_loss": 0.0}),
+    "fast-0.5": Arm("fast, keep 0.5", {"keep_ratio": 0.5}),
+    "fast-all-detail": Arm("fast, keep 0.1, detail everywhere", {"detail": "all"}),
+    "fast-no-signal": Arm("fast, keep 0.1, no direct signal for the scores", {}, optimisation={"score_loss": 0.0}),
     "fast-dense": Arm("dense, stem and decoder of the fast one", {"kind": "dense"}),
     **{
         f"depth-{blocks}": Arm(f"the same with {blocks} block{'s' if blocks > 1 else ''}", network)

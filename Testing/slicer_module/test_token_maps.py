@@ -280,7 +280,7 @@ def test_boxes_go_with_their_volume_and_with_their_map(ran: Any) -> None:
     assert not display.GetVisibility()
 
 
-@pytest.mark.parametrize("blocks", [(2,), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("blocks", [(2,), (0, 1, 2, 3, 4)])
 def test_models_of_any_number_of_stages_are_shown_saved_and_take_each_others_place(
     widget: Any, tiny_models: Path, tmp_path: Path, blocks: tuple[int, ...]
 ) -> None:
@@ -301,6 +301,7 @@ def test_models_of_any_number_of_stages_are_shown_saved_and_take_each_others_pla
     maps = maps_of(widget)
     assert maps.pruneAfter == blocks
     assert len(maps.scores) == len(blocks)
+    assert maps.stageName(1) == ("pruned after block 2" if blocks[0] else "pruned before block 1")
     stage = min(2, len(blocks))
     assert widget.panel.inspector.ui.stageSlider.maximum == len(blocks)
     kept = array(maps.stage) > stage
