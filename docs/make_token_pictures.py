@@ -21,6 +21,7 @@ KEEP_RATIO = 0.25
 OFFSETS = {"Red": 8.0, "Green": -20.0, "Yellow": 26.0}
 EXPORTED = {
     "importance_red.png": "tokens_importance.png",
+    "influence_red.png": "tokens_influence.png",
     "survival_red.png": "tokens_survival.png",
     "stage_at_which_pruned_red.png": "tokens_stage.png",
     "kept_tokens_only_red.png": "tokens_kept.png",
@@ -45,6 +46,8 @@ def main() -> None:
     ui.sampleDataButton.click()
     parameters.keepRatio = KEEP_RATIO
     ui.applyButton.click()
+    wait_until(lambda: widget.logic.run is None, 600)
+    widget.panel.inspector.ui.influenceButton.click()
     wait_until(lambda: widget.logic.run is None, 600)
     for name, offset in OFFSETS.items():
         slicer.app.layoutManager().sliceWidget(name).sliceController().setSliceOffsetValue(offset)
