@@ -26,14 +26,18 @@ ONE, SPINNING, ALL, AUTOMATIC = "1 thread", f"{CORES} threads, spinning", f"{COR
 # Threads, and whether the process leaves PyTorch's threads spinning as they do by themselves.
 WAYS = {ONE: (1, False), SPINNING: (CORES, True), ALL: (CORES, False), AUTOMATIC: (0, False)}
 SIZES = ("small", "large")
-_WHAT_IT_SAYS = """\
-PyTorch's threads meet at the end of nearly every operation, hundreds of times a window. By themselves they wait there by spinning, for up to some ten milliseconds. Where another
-program has taken a core, the thread there comes late, and the spinning ones keep it from coming at all: two threads are then many times slower than one. So commands and the worker end
-the spinning after a fraction of a millisecond (`GOMP_SPINCOUNT=3000`, elsewhere `OMP_WAIT_POLICY=PASSIVE`, set before PyTorch is loaded). That is enough where few others compute; where
-more programs want cores than there are, each meeting still waits for a thread's turn. So a run also has no more threads than there are free cores, counted from the idle time of all and
-what it used itself, and anew between windows. On a machine whose cores are all taken that is one thread, as fast as one.
-`--threads` sets a number. Labels do not depend on it but for rounding: of the sample volume's seven million voxels, two differ between one thread and two in float32, and none in
-bfloat16."""
+_WHAT_IT_SAYS = (
+    "PyTorch's threads meet at the end of nearly every operation, hundreds of times a window. By themselves they wait "
+    "there by spinning, for up to some ten milliseconds. Where another program has taken a core, the thread there "
+    "comes late, and the spinning ones keep it from coming at all: two threads are then many times slower than one. "
+    "So commands and the worker end the spinning after a fraction of a millisecond (`GOMP_SPINCOUNT=3000`, elsewhere "
+    "`OMP_WAIT_POLICY=PASSIVE`, set before PyTorch is loaded). That is enough where few others compute; where more "
+    "programs want cores than there are, each meeting still waits for a thread's turn. So a run also has no more "
+    "threads than there are free cores, counted from the idle time of all and what it used itself, and anew between "
+    "windows. On a machine whose cores are all taken that is one thread, as fast as one. `--threads` sets a number. "
+    "Labels do not depend on it but for rounding: of the sample volume's seven million voxels, two differ between one "
+    "thread and two in float32, and none in bfloat16."
+)
 
 
 def child(threads: int, spinning: bool, folder: Path) -> None:
