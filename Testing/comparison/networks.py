@@ -58,6 +58,10 @@ class Arm:
         return build_peer(self.peer, recipe.network["in_channels"], channels, (x, y, z))
 
 
+# At the rate of the others, which is ours, SegResNet stood still.
+_CAREFUL = {"learning_rate": 3e-4}
+
+
 def _paper(keep_ratio: float = 0.1, **changes: Any) -> dict[str, Any]:
     return {**_PAPER, "keep_ratio": keep_ratio, **changes}
 
@@ -81,7 +85,7 @@ ARMS = {
     "cls-attention": Arm("the paper's SCD, keep 0.1, CLS attention", _paper(pruning="cls_attention")),
     "no-noise": Arm("the paper's SCD, keep 0.1, no noise", _paper(pruning="stp_no_noise")),
     "mask-tokens": Arm("the paper's SCD, keep 0.1, mask tokens", _paper(completion="mask_tokens")),
-    "monai-unetr": Arm("MONAI's UNETR, patch 16", peer="unetr"),
-    "segresnet": Arm("MONAI's SegResNet, 32 filters", peer="segresnet"),
-    "dynunet": Arm("MONAI's DynUNet, nnU-Net's shape", peer="dynunet"),
+    "monai-unetr": Arm("MONAI's UNETR, patch 16", peer="unetr", optimisation=_CAREFUL),
+    "segresnet": Arm("MONAI's SegResNet, 32 filters", peer="segresnet", optimisation=_CAREFUL),
+    "dynunet": Arm("MONAI's DynUNet, nnU-Net's shape", peer="dynunet", optimisation=_CAREFUL),
 }
