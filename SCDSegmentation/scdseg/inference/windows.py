@@ -117,11 +117,10 @@ def sliding_windows(
     axis, depth = order[0], window[order[0]]
     weight = compute_importance_map(tuple(window), mode="gaussian", device=stitch_device)
     # Row 0 repeats the last finished row; the rows still open follow.
-    held = [depth + 1 if dim == axis else count for dim, count in enumerate(image.shape[1:])]
-    # In memory, voxels lie as they do in windows.
-    logits = _in_order(torch.zeros((classes, *held), dtype=dtype, device=stitch_device), order)
-    weights = _in_order(torch.zeros((1, *held), device=stitch_device), order)[0]
-    weight = _in_order(weight[None], order)[0]
+    held = (depth + 1, *(image.shape[1 + dim] for dim in order[1:]))
+    logits = torch.zeros((classes, *held), dtype=dtype, device=stitch_device)
+    weights = torch.zeros(held, device=stitch_device)
+    weight = _in_order(weight[None], order)[0].contiguous()
     across = [(dim, window[dim]) for dim in order[1:]]
     groups = [
         (first, [start for start in group if start in computed])
