@@ -25,10 +25,11 @@ CASES = [(1.5, 0, "float32"), (1.5, 2, "float32"), (1.5, 2, "float16"), (0.98, 0
 MEASURABLE = 8e9
 _WHAT_IT_SAYS = (
     "Logits are added up in bands as deep as a window, across the axis along which they hold least, mostly the "
-    "longest. Where single precision does not fit, half precision is used, and the report says so: on the sample volume that "
-    "gives 544 of seven million voxels another label (mean Dice 0.9998), so it is not used where single precision "
-    "fits. A machine with 16 GB takes a whole-body CT that is brought to 1.5 mm. One that has 512×512×1000 voxels "
-    "of 1.5 mm already fits while logits are added up, but the estimate for its preparation, 13.6 GB, does not."
+    "longest. Where single precision does not fit, half precision is used, and the report says so: on the sample "
+    "volume that gives 544 of seven million voxels another label (mean Dice 0.9998), so it is not used where single "
+    "precision fits. A machine with 16 GB takes a whole-body CT that is brought to 1.5 mm. One that has 512×512×1000 "
+    "voxels of 1.5 mm already fits while logits are added up, but the estimate for its preparation, 13.6 GB, does "
+    "not."
 )
 
 
