@@ -60,6 +60,7 @@ def _settings(parameters: SCDSegmentationParameters | None) -> list[str]:
         "overlap": f"{parameters.overlap:g}",
         "device": diagnostics.plain_name(parameters.device),
         "precision": parameters.precision,
+        "threads": parameters.threads or "automatic",
         "shown": f"{parameters.shown}, opacity {parameters.opacity:g}",
         "token map": f"{parameters.tokenMap}, stage {parameters.stage}, {parameters.colors}, "
         f"threshold {parameters.threshold:g}, legend {_onOff(parameters.legend)}",

@@ -196,6 +196,7 @@ class Panel:
             parameters.segmentation,
             parameters.importance,
             parameters.cpuFallback,
+            parameters.threads,
         )
 
     def _onFinished(

@@ -39,6 +39,7 @@ class SCDSegmentationParameters:
         device: "auto", or a device's name as the worker knows it.
         overlap: share of a window that the next one covers again.
         precision: number format of the network.
+        threads: of the CPU; 0: as many as there are free cores.
         cpuFallback: whether a run that fails on a GPU goes on with the CPU.
         comparedKeepRatios: numbers, as text.
         compareCurrent: whether ``keepRatio`` is compared, too.
@@ -66,6 +67,7 @@ class SCDSegmentationParameters:
     device: str = "auto"
     overlap: Annotated[float, WithinRange(0.0, 0.9)] = 0.5
     precision: Annotated[str, Choice(["auto", "bf16", "fp32"])] = "auto"
+    threads: Annotated[int, WithinRange(0, 256)] = 0
     cpuFallback: bool = False
     comparedKeepRatios: str = "1, 0.5, 0.25, 0.1"
     compareCurrent: bool = True

@@ -26,6 +26,7 @@ class Request:
         segmentation: node to replace; None: a new one.
         importance: node to replace; None: a new one.
         cpuFallback: whether a run that fails on a GPU goes on with the CPU.
+        threads: of the CPU, at most its cores; 0: as many as there are free ones.
     """
 
     volumes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
@@ -37,6 +38,7 @@ class Request:
     segmentation: slicer.vtkMRMLSegmentationNode | None = None
     importance: slicer.vtkMRMLScalarVolumeNode | None = None
     cpuFallback: bool = False
+    threads: int = 0
 
     def check(self) -> None:
         """Check what can be checked before any work.

@@ -97,8 +97,8 @@ class Segmentations:
             model: its name or folder.
             keepRatio: share of tokens kept at each stage, in (0, 1].
             overlap: share of a window that the next one covers again, 0…0.9.
-            others: ``device``, ``precision``, ``segmentation``, ``importance`` and ``cpuFallback`` of
-                :class:`Request`.
+            others: ``device``, ``precision``, ``segmentation``, ``importance``, ``cpuFallback`` and
+                ``threads`` of :class:`Request`.
 
         Raises:
             SegmentationError: there is no such model, or a number is out of range.
@@ -110,6 +110,11 @@ class Segmentations:
             raise SegmentationError(f"The keep ratio {ratio:g} is out of range: give a number above 0 and at most 1.")
         if not 0 <= share <= 0.9:
             raise SegmentationError(f"The overlap {share:g} is out of range: give a number from 0 to 0.9.")
+        threads = others.get("threads", 0)
+        if not isinstance(threads, int) or threads < 0:
+            raise SegmentationError(
+                f"{threads!r} threads cannot be used: give a whole number, or 0 for the free cores."
+            )
         nodes = tuple(volumes) if isinstance(volumes, (list, tuple)) else (volumes,)
         return Request(nodes, found, ratio, share, **others)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -82,6 +83,7 @@ class WorkerRun(SteppedRun, ABC):
             overlap=request.overlap,
             device=request.device,
             precision=request.precision,
+            threads=min(request.threads, os.cpu_count() or 1) or None,  # a scene may come from a larger computer
             compress=False,
             scratch=str(self._folder),
             **fields,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import slicer
 
 from SCDSegmentationLib import sample_data
+from SCDSegmentationLib.errors import SegmentationError
 from slicer_module.helpers import add_volume, apply, choose, wait_until
 
 
@@ -107,6 +109,7 @@ def test_what_the_panel_says_reaches_the_worker(widget: Any) -> None:
     ui.overlapSlider.setValue(0.75)
     ui.precisionComboBox.setCurrentText("fp32")
     ui.deviceComboBox.setCurrentIndex(ui.deviceComboBox.findData("cpu"))
+    ui.threadsSpinBox.setValue(1)
     results = []
     run = widget.logic.prepare(widget.panel._request())
     run.finished.connect(results.append)
@@ -115,6 +118,14 @@ def test_what_the_panel_says_reaches_the_worker(widget: Any) -> None:
     report = results[0].report
     assert (report["keep_ratio"], report["windows"]["overlap"]) == (0.25, 0.75)
     assert (report["precision"], report["device"]["type"]) == ("fp32", "cpu")
+    assert report["threads"] == {"least": 1, "most": 1, "automatic": False}
+
+
+def test_threads_of_a_larger_computer_are_as_many_as_this_one_has(widget: Any) -> None:
+    results = widget.logic.segment(add_volume(), model="tiny", threads=256)
+    assert results.report["threads"] == {"least": os.cpu_count(), "most": os.cpu_count(), "automatic": False}
+    with pytest.raises(SegmentationError, match="-1 threads cannot be used"):
+        widget.logic.segment(add_volume(), model="tiny", threads=-1)
 
 
 def test_the_devices_are_named_with_their_free_memory(widget: Any) -> None:
