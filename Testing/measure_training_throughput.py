@@ -130,6 +130,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep-ratios", type=float, nargs="+", default=[0.5, 0.25, 0.1])
     parser.add_argument("--recipes", nargs="+", default=["btcv", "brain-structures"])
     parser.add_argument("--page", type=Path, default=PAGE, help="page to write the section to")
+    parser.add_argument("--title", help="of the section (default: Throughput, and what is other than usual)")
     parser.add_argument("--plain-allocator", action="store_true", help="do not keep freed memory, as scdseg train does")
     arguments = parser.parse_args(given)
     if not arguments.plain_allocator:
@@ -145,7 +146,7 @@ def main(given: Sequence[str] | None = None) -> int:
     title = "Throughput" if on_cpu else "Throughput on a GPU"
     if arguments.plain_allocator:
         title += ", allocator as it comes"
-    write_section(title, text, arguments.page)
+    write_section(arguments.title or title, text, arguments.page)
     print(text)
     return 0
 
