@@ -89,14 +89,15 @@ class InfluenceControl:
     def _showStructures(self, maps: TokenMaps | None) -> None:
         box, segmentation = self.ui.influenceComboBox, self._parameters.segmentation
         segments = segmentation.GetSegmentation() if segmentation is not None and maps is not None else None
-        names = [segments.GetSegment(each).GetName() for each in segments.GetSegmentIDs()] if segments else []
-        wanted = [ALL_STRUCTURES, *names]
-        if [box.itemText(number) for number in range(box.count)] == wanted:
+        ids = segments.GetSegmentIDs() if segments else ()
+        wanted = [(ALL_STRUCTURES, ""), *((segments.GetSegment(each).GetName(), each) for each in ids)]
+        if [(box.itemText(number), box.itemData(number)) for number in range(box.count)] == wanted:
             return
-        chosen = box.currentText
+        chosen = box.itemData(box.currentIndex)
         box.clear()
-        box.addItems(wanted)
-        box.setCurrentIndex(wanted.index(chosen) if chosen in wanted else 0)
+        for name, segmentId in wanted:
+            box.addItem(name, segmentId)
+        box.setCurrentIndex(max(box.findData(chosen), 0))
 
     def _text(self, maps: TokenMaps) -> str:
         """What the chosen map tells."""
@@ -113,13 +114,12 @@ class InfluenceControl:
             self._logic.cancel()
             self.showReadiness()
             return
-        number = self.ui.influenceComboBox.currentIndex - 1
+        box, segmentation = self.ui.influenceComboBox, self._parameters.segmentation
+        segmentId = box.itemData(box.currentIndex) or None
         try:
-            parameters = self._parameters
-            segments = parameters.segmentation.GetSegmentation()
-            segment = segments.GetNthSegment(number) if number >= 0 else None
-            run = self._logic.prepareInfluence(self._request(), parameters.segmentation, self._maps, segment)
+            run = self._logic.prepareInfluence(self._request(), segmentation, self._maps, segmentId)
         except SegmentationError as error:
+            self.show()  # the structures may be others by now
             self.failed.emit(error)
             return
         self.started.emit(run)

@@ -12,8 +12,9 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, commitInfluence
+from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.request import Request
-from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE, segmentIdOf
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.volume_files import readVolume
 from SCDSegmentationLib.worker_process import WorkerProcess
@@ -39,7 +40,8 @@ class InfluenceRun(WorkerRun):
     Args:
         request: the inputs and the model of the run, and the device; see :func:`influenceRequest`.
         maps: of the run.
-        segment: of the run's segmentation, that influence is about; None: all.
+        label: that influence is about; None: all.
+        on: name of the structure that has this label; see :func:`structureOf`.
         worker: that does it.
 
     Raises:
@@ -49,14 +51,11 @@ class InfluenceRun(WorkerRun):
     CANCELLED = "Computing influence was cancelled; the scene is as it was."
     CANCEL_HINT = "Stop computing influence; the scene stays as it was."
 
-    def __init__(
-        self, request: Request, maps: TokenMaps, segment: slicer.vtkSegment | None, worker: WorkerProcess
-    ) -> None:
+    def __init__(self, request: Request, maps: TokenMaps, label: int | None, on: str, worker: WorkerProcess) -> None:
         super().__init__(request, worker, results=0)
         self._maps = maps
         self._made = _state(maps)
-        self._on = ALL_STRUCTURES if segment is None else segment.GetName()
-        self._label = None if segment is None else int(segment.GetLabelValue())
+        self._label, self._on = label, on
         self._file = self._folder / "influence.nrrd"
 
     def _ask(self) -> int:
@@ -103,6 +102,29 @@ def influenceRequest(
             f"The run was made with the model {report['model']['name']}, or another version of it: select that one."
         )
     return replace(request, keepRatio=float(report["keep_ratio"]), overlap=float(report["windows"]["overlap"]))
+
+
+def structureOf(
+    model: Model, segmentation: slicer.vtkMRMLSegmentationNode, segmentId: str | None
+) -> tuple[int | None, str]:
+    """Label and name of a segment of a run; for no segment None and :data:`ALL_STRUCTURES`.
+
+    The label comes from the ID: the label value of a segment changes when it is edited.
+
+    Raises:
+        SegmentationError: the segment is not there, or is none of the model's.
+    """
+    if segmentId is None:
+        return None, ALL_STRUCTURES
+    segment = segmentation.GetSegmentation().GetSegment(segmentId)
+    if segment is None:
+        raise SegmentationError("The structure is not in the segmentation any more: choose another one.")
+    for label in model.labels:
+        if segmentIdOf(label.value) == segmentId:
+            return label.value, segment.GetName()
+    raise SegmentationError(
+        f"'{segment.GetName()}' is none of the structures that the model {model.name} segments: choose one of those."
+    )
 
 
 def _state(maps: TokenMaps) -> tuple[Any, ...]:

@@ -146,7 +146,7 @@ class PreparedResults:
             solid = {label.value for label in self.model.labels if label.solid}
             for segment in self._segments:
                 value = segment.GetLabelValue()
-                display.SetSegmentVisibility3D(_segmentId(value), value in solid)
+                display.SetSegmentVisibility3D(segmentIdOf(value), value in solid)
         finally:
             display.SetVisibility3D(wasVisible)
         node.SetReferenceImageGeometryParameterFromVolumeNode(self.volumeNode)
@@ -168,7 +168,7 @@ class PreparedResults:
         segmentation.RemoveAllSegments()
         segmentation.SetSourceRepresentationName(_LABELMAP)
         for segment in self._segments:
-            segmentation.AddSegment(segment, _segmentId(segment.GetLabelValue()))
+            segmentation.AddSegment(segment, segmentIdOf(segment.GetLabelValue()))
 
     def _placeLikeVolume(self, node: slicer.vtkMRMLTransformableNode) -> None:
         """Under the volume's transform, whatever kind it is, and beside it in the subject hierarchy."""
@@ -189,7 +189,7 @@ def _cropped(
     return voxels[kept], moved
 
 
-def _segmentId(value: int) -> str:
+def segmentIdOf(value: int) -> str:
     """ID of a label's segment, the same in every run, as Slicer's own import of label maps gives it."""
     return f"Segment_{value}"
 

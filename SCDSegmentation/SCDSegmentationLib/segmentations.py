@@ -11,7 +11,7 @@ import slicer
 from SCDSegmentationLib import dependencies
 from SCDSegmentationLib.diagnostics import diagnosticsText
 from SCDSegmentationLib.errors import SegmentationError
-from SCDSegmentationLib.influence_run import InfluenceRun, influenceRequest
+from SCDSegmentationLib.influence_run import InfluenceRun, influenceRequest, structureOf
 from SCDSegmentationLib.journal import sharedJournal
 from SCDSegmentationLib.models import Model, findModels
 from SCDSegmentationLib.parameters import SCDSegmentationParameters
@@ -241,7 +241,7 @@ class Segmentations:
         request: Request,
         segmentation: slicer.vtkMRMLSegmentationNode | None,
         maps: TokenMaps | None,
-        segment: slicer.vtkSegment | None = None,
+        segmentId: str | None = None,
     ) -> InfluenceRun:
         """Influence of a run's tokens, about to be computed: connect the signals, then call ``start``.
 
@@ -249,15 +249,16 @@ class Segmentations:
             request: what Apply would ask for, with the inputs and the model of the run.
             segmentation: of the run.
             maps: of the run, from :func:`SCDSegmentationLib.token_maps.tokenMapsOf`.
-            segment: of the segmentation, that influence is about; None: all.
+            segmentId: of the segment that influence is about; None: all.
 
         Raises:
-            SegmentationError: see :meth:`prepare`; also if these are not of one run.
+            SegmentationError: see :meth:`prepare`; also if these are not of one run, or the segment is none of it.
         """
         with self.journal.refusals():
             ofRun = influenceRequest(request, segmentation, maps)
+            label, on = structureOf(ofRun.model, segmentation, segmentId)
             self._requireReady(ofRun)
-            return self._take(InfluenceRun(ofRun, maps, segment, self.worker))
+            return self._take(InfluenceRun(ofRun, maps, label, on, self.worker))
 
     def prepareLoad(
         self,

@@ -148,3 +148,29 @@ def test_the_panel_says_what_importance_decides_in_the_model(ran: Any) -> None:
     assert "scores 0.800, a random one 0.700 (mean Dice, a head, keep ratio 0.5): importance matters here." in text
     with pytest.raises(ValueError, match="from 0 to 1"):
         readTokenChoices({"token_choice": {"subject": "", "rows": [{"keep_ratio": 1, "learned": 2, "random": 0}]}})
+
+
+def test_a_structure_stays_the_same_however_the_segments_were_edited(ran: Any) -> None:
+    """Slicer gives a segment another label value when it is edited, and the user another place in the list."""
+    ui, segmentation = ran.panel.inspector.ui, ran.panel.parameters.segmentation
+    segments = segmentation.GetSegmentation()
+    first, second = segments.GetSegmentIDs()[:2]
+    name = segments.GetSegment(second).GetName()
+    compute(ran, 2)
+    array = slicer.util.arrayFromVolume(maps_of(ran).influence).copy()
+    segments.SeparateSegmentLabelmap(second)
+    segments.SetSegmentIndex(second, 0)
+    assert segments.GetSegment(second).GetLabelValue() == 1 != int(second.removeprefix("Segment_"))
+    assert compute(ran, 2 if ui.influenceComboBox.itemText(2) == name else 1).startswith(
+        f"Computed influence on {name}"
+    )
+    np.testing.assert_allclose(slicer.util.arrayFromVolume(maps_of(ran).influence), array, atol=1e-4)
+    ui.influenceComboBox.setCurrentIndex(ui.influenceComboBox.findData(first))
+    segments.RemoveSegment(first)
+    ui.influenceButton.click()
+    assert ran.panel.ui.statusLabel.text == "The structure is not in the segmentation any more: choose another one."
+    assert ui.influenceComboBox.findData(first) == -1
+    drawn = segments.AddEmptySegment("mine", "drawn by hand")
+    with pytest.raises(SegmentationError, match="'drawn by hand' is none of the structures"):
+        ran.logic.prepareInfluence(ran.panel._request(), segmentation, maps_of(ran), drawn)
+    assert ran.logic.run is None
