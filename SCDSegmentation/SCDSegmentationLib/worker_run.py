@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from scdseg.threads import usable_cores
 from SCDSegmentationLib.cpu_fallback import CpuFallback
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.request import Request
@@ -83,7 +83,7 @@ class WorkerRun(SteppedRun, ABC):
             overlap=request.overlap,
             device=request.device,
             precision=request.precision,
-            threads=min(request.threads, os.cpu_count() or 1) or None,  # a scene may come from a larger computer
+            threads=min(request.threads, usable_cores()) or None,  # a scene may come from a larger computer
             compress=False,
             scratch=str(self._folder),
             **fields,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import slicer
 
-from SCDSegmentationLib import sample_data
+from scdseg.threads import usable_cores
+from SCDSegmentationLib import sample_data, worker_run
 from SCDSegmentationLib.errors import SegmentationError
 from slicer_module.helpers import add_volume, apply, choose, wait_until
 
@@ -121,9 +121,14 @@ def test_what_the_panel_says_reaches_the_worker(widget: Any) -> None:
     assert report["threads"] == {"least": 1, "most": 1, "automatic": False}
 
 
-def test_threads_of_a_larger_computer_are_as_many_as_this_one_has(widget: Any) -> None:
-    results = widget.logic.segment(add_volume(), model="tiny", threads=256)
-    assert results.report["threads"] == {"least": os.cpu_count(), "most": os.cpu_count(), "automatic": False}
+def test_threads_of_a_larger_computer_are_as_many_as_this_one_lets_be_used(
+    widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker refuses more: those that affinity and a container's quota leave, which may be fewer than there are."""
+    for cores in (usable_cores(), 1):
+        monkeypatch.setattr(worker_run, "usable_cores", lambda cores=cores: cores)
+        results = widget.logic.segment(add_volume(), model="tiny", threads=256)
+        assert results.report["threads"] == {"least": cores, "most": cores, "automatic": False}
     with pytest.raises(SegmentationError, match="-1 threads cannot be used"):
         widget.logic.segment(add_volume(), model="tiny", threads=-1)
 
