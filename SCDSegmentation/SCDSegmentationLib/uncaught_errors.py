@@ -8,7 +8,10 @@ from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
 
-_FOLDER = str(Path(__file__).resolve().parents[1])
+# Links are not followed, nor are they in the file names of code; once installed, other modules are in the same folder.
+_PARENT = Path(__file__).parents[1]
+_MODULE = _PARENT / "SCDSegmentation.py"
+_FOLDERS = {_PARENT / "SCDSegmentationLib", _PARENT / "scdseg"}
 
 
 class UncaughtErrors:
@@ -40,4 +43,5 @@ class UncaughtErrors:
 def _isOurs(trace: TracebackType | None) -> bool:
     """Whether the module's code was on the way, and not called by what a user typed, who has the error before them."""
     files = [frame.f_code.co_filename for frame, _ in walk_tb(trace)]
-    return any(file.startswith(_FOLDER) for file in files) and not files[0].startswith("<")
+    ours = any(file == _MODULE or not _FOLDERS.isdisjoint(file.parents) for file in map(Path, files))
+    return ours and not files[0].startswith("<")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import slicer
 
 from embedded_slicer.gui import pythonqt
 from SCDSegmentationLib import panel as panel_module
-from SCDSegmentationLib import worker_process
+from SCDSegmentationLib import uncaught_errors, worker_process
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.uncaught_errors import UncaughtErrors
 from slicer_module.helpers import add_volume, wait_until
@@ -124,3 +126,32 @@ def test_what_was_there_before_is_there_again() -> None:
     second.stop()
     assert sys.excepthook == first._onException
     sys.excepthook = before
+
+
+def test_only_the_modules_own_files_are_its_own_and_a_link_to_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", lambda *_: None)
+    lib = Path(uncaught_errors.__file__).parent
+    (tmp_path / "link").symlink_to(lib.parent, target_is_directory=True)
+    spec = importlib.util.spec_from_file_location("linked", tmp_path / "link" / lib.name / "uncaught_errors.py")
+    linked = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(linked)
+    for module, folder in ((uncaught_errors, lib.parent), (linked, tmp_path / "link")):
+        told: list[str] = []
+        errors = module.UncaughtErrors(lambda error, told=told: told.append(str(error)))
+        for name in (
+            "SCDSegmentation.py",
+            "SCDSegmentationLib/panel.py",
+            "scdseg/errors.py",
+            "SCDSegmentationX.py",
+            "SCDSegmentationLibX/panel.py",
+            "scdsegx/errors.py",
+            "Other.py",
+        ):
+            try:
+                exec(compile(f"raise RuntimeError({name!r})", str(folder / name), "exec"))
+            except RuntimeError as error:
+                errors._onException(type(error), error, error.__traceback__)
+        errors.stop()
+        assert told == ["SCDSegmentation.py", "SCDSegmentationLib/panel.py", "scdseg/errors.py"]
