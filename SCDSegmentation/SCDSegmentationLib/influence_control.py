@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,8 @@ from SCDSegmentationLib.influence_map import ALL_STRUCTURES, influenceOn
 from SCDSegmentationLib.influence_run import Influence, InfluenceRun
 from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.parameters import INFLUENCE_MAP, SCDSegmentationParameters
+from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.request import Request
-from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.segmentations import Segmentations
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.token_choice import tokenChoiceText
@@ -103,11 +102,11 @@ class InfluenceControl:
         """What the chosen map tells."""
         if self._parameters.tokenMap == INFLUENCE_MAP:
             return f"Influence on {influenceOn(maps)}: {_MEANING}" if maps.influence is not None else _NOT_YET
-        report = json.loads(maps.importance.GetAttribute(REPORT_ATTRIBUTE) or "{}")
+        report = storedReport(maps.importance)
         model = self._model()
         if not report or model is None or model.sha256 != report["model"]["sha256"]:
             return ""
-        return tokenChoiceText(model.tokenChoices, float(report["keep_ratio"]))
+        return tokenChoiceText(model.tokenChoices, report["keep_ratio"])
 
     def _onClick(self) -> None:
         if isinstance(self._logic.run, InfluenceRun):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import slicer
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, commitInfluence
 from SCDSegmentationLib.models import Model
+from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE, segmentIdOf
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
@@ -89,7 +89,7 @@ def influenceRequest(
     Raises:
         SegmentationError: there is no run, or it was made of another volume or with another model.
     """
-    report = json.loads(maps.importance.GetAttribute(REPORT_ATTRIBUTE) or "{}") if maps is not None else {}
+    report = storedReport(maps.importance) if maps is not None else {}
     if not report or segmentation is None or segmentation.GetNodeReference(IMPORTANCE_REFERENCE) is not maps.importance:
         raise SegmentationError(
             "There is no run to compute influence of: select the segmentation and the importance of one run in Outputs."
@@ -101,7 +101,7 @@ def influenceRequest(
         raise SegmentationError(
             f"The run was made with the model {report['model']['name']}, or another version of it: select that one."
         )
-    return replace(request, keepRatio=float(report["keep_ratio"]), overlap=float(report["windows"]["overlap"]))
+    return replace(request, keepRatio=report["keep_ratio"], overlap=report["windows"]["overlap"])
 
 
 def structureOf(

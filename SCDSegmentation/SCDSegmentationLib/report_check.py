@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import slicer
+
+from scdseg.strict_json import no_constant
 from SCDSegmentationLib.models import Model
-from SCDSegmentationLib.results import RESULT_FILES
+from SCDSegmentationLib.results import REPORT_ATTRIBUTE, RESULT_FILES
 from SCDSegmentationLib.worker_events import MAX_TEXT, isCount, isNumber
 
 _MAX_ITEMS = 1000  # of a list
@@ -93,6 +97,16 @@ def checkedReport(event: Mapping[str, Any], model: Model) -> dict[str, Any]:
     _require(set(values) <= {label.value for label in model.labels}, "report.labels")
     _require(len(set(values)) == len(values), "report.labels")
     _require({label["value"] for label in tokens["labels"]} <= set(values), "report.tokens.labels")
+    return report
+
+
+def storedReport(node: slicer.vtkMRMLNode) -> dict[str, Any]:
+    """The report that a node of a run has; {} if it has none, or one that is damaged: scenes come from anywhere."""
+    try:
+        report = json.loads(node.GetAttribute(REPORT_ATTRIBUTE) or "", parse_constant=no_constant)
+        _check(report, _REPORT, "report")
+    except (RecursionError, ValueError):
+        return {}
     return report
 
 

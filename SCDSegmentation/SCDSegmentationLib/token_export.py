@@ -26,6 +26,7 @@ from SCDSegmentationLib.parameters import (
     TOKENS,
     SCDSegmentationParameters,
 )
+from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import tableText
@@ -57,15 +58,14 @@ class TokenExport:
         self.finished, self.failed = Signal(), Signal()
         self._parameters, self._control = parameters, control
         maps, segmentation = tokenMapsOf(parameters.importance), parameters.segmentation
-        report = parameters.importance.GetAttribute(REPORT_ATTRIBUTE) if maps is not None else None
+        self._report = storedReport(parameters.importance) if maps is not None else {}
         ofOneRun = segmentation and segmentation.GetNodeReference(IMPORTANCE_REFERENCE) is parameters.importance
-        if maps is None or maps.stage is None or report is None or not ofOneRun:
+        if maps is None or maps.stage is None or not self._report or not ofOneRun:
             raise SegmentationError(
                 "There is no run to export: select the segmentation and the importance of one run in Outputs."
             )
         self._maps: TokenMaps = maps
         self._segmentation = segmentation
-        self._report: dict[str, Any] = json.loads(report)
         self._content = self._contentNow()
         self._parent = parent
         self._ended = False

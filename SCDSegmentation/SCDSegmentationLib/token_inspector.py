@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from SCDSegmentationLib import overlay
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.overlay_control import OverlayControl
 from SCDSegmentationLib.parameters import GREYED, KEPT, SCDSegmentationParameters
-from SCDSegmentationLib.results import REPORT_ATTRIBUTE
+from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.signal import Signal
 from SCDSegmentationLib.table_nodes import TableSorter, tableText
 from SCDSegmentationLib.token_export import TokenExport
@@ -146,7 +145,7 @@ class TokenInspector:
 
 def _runText(maps: TokenMaps) -> str:
     """Which run the maps are of."""
-    report = json.loads(maps.importance.GetAttribute(REPORT_ATTRIBUTE) or "{}")
+    report = storedReport(maps.importance)
     if not report:
         return maps.importance.GetName()
     return f"{report['model']['name']} at keep ratio {report['keep_ratio']:g}"

@@ -14,6 +14,8 @@ import slicer
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, influenceOn
 from SCDSegmentationLib.parameters import IMPORTANCE_MAP, INFLUENCE_MAP
+from SCDSegmentationLib.report_check import storedReport
+from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.token_choice import TokenChoice, readTokenChoices, tokenChoiceText
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.token_readout import readToken
@@ -174,3 +176,25 @@ def test_a_structure_stays_the_same_however_the_segments_were_edited(ran: Any) -
     with pytest.raises(SegmentationError, match="'drawn by hand' is none of the structures"):
         ran.logic.prepareInfluence(ran.panel._request(), segmentation, maps_of(ran), drawn)
     assert ran.logic.run is None
+
+
+def test_a_damaged_report_of_a_scene_from_anywhere_is_as_none(ran: Any, tmp_path: Path) -> None:
+    """It is read at every change, where an exception would reach nobody who could do anything about it."""
+    parameters, ui = ran.panel.parameters, ran.panel.inspector.ui
+    good = json.loads(parameters.importance.GetAttribute(REPORT_ATTRIBUTE))
+    assert storedReport(parameters.importance) == good
+    damaged = [good | change for change in ({"model": {}}, {"keep_ratio": "a"}, {"windows": []}, {"keep_ratio": None})]
+    texts = ["", "{", "[]", "7", "null", "[" * 100_000, '{"keep_ratio": NaN}', *map(json.dumps, damaged)]
+    for opacity, text in enumerate(texts):
+        parameters.importance.SetAttribute(REPORT_ATTRIBUTE, text)
+        assert storedReport(parameters.importance) == {}
+        parameters.opacity = opacity / 100
+        assert ui.tokenMapInfoLabel.text == ""
+        assert ui.runLabel.text == parameters.importance.GetName()
+    errors: list[SegmentationError] = []
+    ran.panel.inspector.failed.connect(errors.append)
+    ran.panel.inspector.export(tmp_path)
+    ran.panel.inspector.failed.disconnect(errors.append)
+    ui.influenceButton.click()
+    for message in (str(errors[0]), ran.panel.ui.statusLabel.text):
+        assert message.startswith("There is no run to ")
