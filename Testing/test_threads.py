@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -132,6 +133,21 @@ def test_the_system_s_own_counts_tell_of_a_core_that_this_process_uses() -> None
     free = free_cores(before, now)
     assert free is not None
     assert 0 < free <= (psutil.cpu_count() or 1) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("usable", "counted", "idle"),
+    # The last as in a container that lists its own cores, whatever their numbers are.
+    [({0, 2}, 20, 3), ({1}, 10, 2), ({0, 1, 2}, 30, 5), ({0, 7}, 30, 5)],
+)
+def test_only_cores_that_this_process_may_use_count(
+    usable: set[int], counted: int, idle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = namedtuple("cores", "user idle")
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [cores(9, 1), cores(8, 2), cores(8, 2)])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable, raising=False)
+    found = threads._count_time()
+    assert (found.counted, found.idle) == (counted, idle)
 
 
 @pytest.mark.parametrize("number", [0, -1, usable_cores() + 1])

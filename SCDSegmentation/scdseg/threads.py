@@ -132,8 +132,8 @@ class CoreTime(NamedTuple):
     """Seconds at a moment, all from some beginning."""
 
     at: float
-    counted: float  # of all cores, whatever they did
-    idle: float  # of all cores
+    counted: float  # of all cores that this process may use, whatever they did
+    idle: float  # of the same cores
     own: float  # that this process computed
 
 
@@ -151,8 +151,13 @@ def _count_time() -> CoreTime:
     # The worker's start does not depend on installed packages.
     import psutil
 
-    times = psutil.cpu_times()
+    cores = psutil.cpu_times(percpu=True)
+    if hasattr(os, "sched_getaffinity"):
+        usable = os.sched_getaffinity(0)
+        # Where cores are switched off or hidden by a container, their places in the list are not their numbers.
+        if max(usable) < len(cores):
+            cores = [cores[number] for number in usable]
     own = psutil.Process().cpu_times()
     # Time that a virtual machine did not get is not idle, time that a core waits for a disk is.
-    idle = times.idle + getattr(times, "iowait", 0.0)
-    return CoreTime(time.monotonic(), sum(times), idle, own.user + own.system)
+    idle = sum(times.idle + getattr(times, "iowait", 0.0) for times in cores)
+    return CoreTime(time.monotonic(), sum(map(sum, cores)), idle, own.user + own.system)
