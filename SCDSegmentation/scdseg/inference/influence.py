@@ -175,11 +175,14 @@ def _leaves(embedding: nn.Module) -> Iterator[list[Tensor]]:
         leaves.append(tokens.detach().requires_grad_())
         return leaves[-1]
 
-    hook = embedding.register_forward_hook(keep)
+    hook = None
     try:
+        # Within, since an interrupt can come right behind it.
+        hook = embedding.register_forward_hook(keep)
         yield leaves
     finally:
-        hook.remove()
+        if hook is not None:
+            hook.remove()
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from scdseg.inference.images import read_headers
 from scdseg.inference.influence import labels_asked_for, token_influence
 from scdseg.inference.result import check_result_paths
 from scdseg.inference.sweep import SweepRow, check_tolerance, densest_first, summary, sweep_prepared
-from scdseg.threads import Threads
+from scdseg.threads import Threads, check_threads
 from scdseg.volumes import discard_staged, staged, write_volume
 from scdseg.worker.jobs import Job
 from scdseg.worker.probe import probe
@@ -35,6 +35,7 @@ class Engine:
     def __init__(self) -> None:
         self._segmenter: Segmenter | None = None
         self._key: tuple[Any, ...] = ()
+        self._threads = torch.get_num_threads()
         _import_late_parts()
         # Libraries stay: without them a collection takes milliseconds, not half a second in which no thread can answer.
         gc.collect()
@@ -66,6 +67,8 @@ class Engine:
         for device_type in ("cpu", "cuda", "mps"):
             # An interrupt in the middle of torch.autocast's own lines could leave it switched on.
             torch.set_autocast_enabled(device_type, False)
+        # Likewise one in the lines that give threads back.
+        torch.set_num_threads(self._threads)
         give_back_freed_memory()
 
     def discard_files(self) -> None:
@@ -130,12 +133,14 @@ class Engine:
                 check_keep_ratio(ratio, bundle)
         if request.overlap is not None:
             check_overlap(request.overlap)
-        threads = Threads(request.threads)
+        check_threads(request.threads)
         device = resolve_device(request.device)
         job.device = str(device)
         key = (*_state_on_disk(bundle), device, resolve_precision(request.precision, device))
         if self._segmenter is not None and key == self._key:
-            self._segmenter.threads = threads
+            # Its own know the machine's load.
+            if self._segmenter.threads.wanted != request.threads:
+                self._segmenter.threads = Threads(request.threads)
             return self._segmenter
         read_headers(request.images, bundle)
         job.progress("load model", 0, 1)
