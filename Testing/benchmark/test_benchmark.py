@@ -21,6 +21,7 @@ from scdseg.benchmark.windows import WindowFigures, measure_windows
 from scdseg.bundle import Bundle
 from scdseg.cli import main
 from scdseg.networks import SCDUNETR, macs
+from scdseg.threads import usable_cores
 
 CPU = torch.device("cpu")
 DEEP: dict[str, Any] = {
@@ -163,6 +164,15 @@ def test_the_peak_is_of_tensors_that_live_at_the_same_time() -> None:
 
     with torch.inference_mode():
         assert peak_bytes(work, CPU) == 8_000_000
+
+
+def test_whole_volumes_run_with_the_threads_that_their_heading_tells(tiny_bundle: Bundle) -> None:
+    machine = Machine(CPU, torch.float32)
+    before = torch.get_num_threads()
+    for threads in range(1, usable_cores() + 1):
+        torch.set_num_threads(threads)
+        assert machine.segmenter(tiny_bundle).threads.wanted == machine.to_json()["threads"]
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("decoder", ["full", "shallow", "light"])

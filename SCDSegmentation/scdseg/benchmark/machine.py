@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
+from scdseg.bundle import Bundle
+from scdseg.inference import Segmenter
 from scdseg.inference.device import device_name, resolve_device, resolve_precision
 from scdseg.inference.report import versions
+from scdseg.threads import usable_cores
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Machine:
     def precision(self) -> str:
         """``"bf16"`` or ``"fp32"``."""
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
+    def segmenter(self, bundle: Bundle) -> Segmenter:
+        """A model on it, with the threads that :meth:`to_json` tells of instead of as many as are free."""
+        threads = min(torch.get_num_threads(), usable_cores())
+        return Segmenter(bundle, str(self.device), self.precision, threads)
 
     def to_json(self) -> dict[str, Any]:
         """All that figures depend on."""

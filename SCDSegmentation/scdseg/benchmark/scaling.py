@@ -17,7 +17,6 @@ from scdseg.benchmark.networks import DENSE, Subject, own_subjects
 from scdseg.benchmark.timing import spread, time_by_turns
 from scdseg.benchmark.windows import measure_windows
 from scdseg.bundle import Bundle
-from scdseg.inference import Segmenter
 from scdseg.networks import SCDUNETR
 
 KEEP_RATIOS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
@@ -86,7 +85,7 @@ def grow_volume(bundle: Bundle, machine: Machine, rounds: int) -> Growth:
 
     Labels of noise have borders everywhere, so restoring them takes longer than of an image of the same size.
     """
-    segmenter = Segmenter(bundle, str(machine.device), machine.precision)
+    segmenter = machine.segmenter(bundle)
     window = bundle.network["img_size"]
     names = ("preprocess", "windows", "stitch", "restore", "total")
     steps: dict[str, list[float]] = {name: [] for name in names}

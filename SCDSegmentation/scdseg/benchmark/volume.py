@@ -123,7 +123,7 @@ def measure_volume(
     Raises:
         ScdsegError: with one sentence that says what is wrong with the input or the machine.
     """
-    sparse = Segmenter(bundle, str(machine.device), machine.precision)
+    sparse = machine.segmenter(bundle)
     ways: list[tuple[str, float | None, Segmenter]] = []
     baseline = dense_baseline(bundle.network)
     if baseline is not None:
@@ -150,7 +150,7 @@ def measure_volume(
 
 def _with_dense_network(bundle: Bundle, baseline: UNETR, images: Sequence[Path], machine: Machine) -> Segmenter:
     """The model's pipeline with another network in it."""
-    segmenter = Segmenter(bundle, str(machine.device), machine.precision)
+    segmenter = machine.segmenter(bundle)
     recorded = _Recorded(segmenter.network)
     segmenter.network = recorded
     segmenter.run(segmenter.prepare(images))
