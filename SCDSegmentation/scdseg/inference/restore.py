@@ -72,7 +72,9 @@ class LabelRestorer:
         for begin in range(0, count, step):
             end = min(begin + step, count)
             # A voxel's logits side by side: they are read together.
-            logits = rows.logits[:, begin : end + 1].movedim(0, -1).float().contiguous()
+            logits = rows.logits[:, begin : end + 1].movedim(0, -1)
+            # Converted and moved at once; without a conversion, the first of these leaves them as they lie.
+            logits = logits.to(torch.float32, memory_format=torch.contiguous_format).contiguous()
             self._add(rows.first + begin, logits, rows.last and end == count)
 
     def _add(self, first: int, logits: Tensor, last: bool) -> None:

@@ -130,9 +130,10 @@ def sliding_windows(
     for (first, group), end in zip(groups, ends, strict=True):
         for batch in (group[i : i + batch_size] for i in range(0, len(group), batch_size)):
             crops = torch.stack([_crop(image, start, window) for start in batch])
-            for start, predicted in zip(batch, predict(crops, batch), strict=True):
-                here = (slice(1, None), *(slice(start[dim], start[dim] + count) for dim, count in across))
-                logits[(slice(None), *here)] += _in_order(predicted.to(stitch_device, torch.float32), order) * weight
+            places = [(slice(1, None), *(slice(start[dim], start[dim] + n) for dim, n in across)) for start in batch]
+            # Nothing here holds on to what is predicted: the next windows need its memory.
+            _add(logits, predict(crops, batch), weight, places, order)
+            for here in places:
                 weights[here] += weight
         finished = end - first
         weight_sums = weights[1 : finished + 1].clamp(min=torch.finfo().tiny)
@@ -143,6 +144,13 @@ def sliding_windows(
         yield Rows(first - 1 + repeated, logits[:, repeated : finished + 1], end == image.shape[1 + axis])
         _move_up(logits, finished)
         _move_up(weights[None], finished)
+
+
+def _add(logits: Tensor, predicted: Tensor, weight: Tensor, places: Sequence[tuple[slice, ...]], order: Order) -> None:
+    """Add windows (B, classes, *window) times their weight at their places, one channel at a time to save memory."""
+    for here, window in zip(places, predicted, strict=True):
+        for sums, channel in zip(logits, _in_order(window.to(logits.device, torch.float32), order), strict=True):
+            sums[here] += channel * weight
 
 
 def _crop(image: Tensor, start: Start, window: Sequence[int]) -> Tensor:
