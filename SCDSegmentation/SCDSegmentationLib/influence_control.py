@@ -7,11 +7,12 @@ from typing import Any
 
 import slicer
 
+from SCDSegmentationLib import overlay
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, influenceOn
 from SCDSegmentationLib.influence_run import Influence, InfluenceRun
 from SCDSegmentationLib.models import Model
-from SCDSegmentationLib.parameters import INFLUENCE_MAP, SCDSegmentationParameters
+from SCDSegmentationLib.parameters import BOTH, INFLUENCE_MAP, SCDSegmentationParameters
 from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.request import Request
 from SCDSegmentationLib.segmentations import Segmentations
@@ -79,10 +80,13 @@ class InfluenceControl:
         self.ui.influenceComboBox.setEnabled(ready)
 
     def showResult(self, outcome: Influence) -> None:
-        """Choose the new map, if its run is still the selected one."""
+        """Choose the new map and have tokens shown, if its run is still the selected one."""
         maps = self._maps
         if maps is not None and maps.influence is outcome.node:
-            self._parameters.tokenMap = INFLUENCE_MAP
+            with slicer.util.NodeModify(self._parameters):
+                self._parameters.tokenMap = INFLUENCE_MAP
+                if not overlay.showsTokens(self._parameters.shown):
+                    self._parameters.shown = BOTH
         self.show()
 
     def _showStructures(self, maps: TokenMaps | None) -> None:

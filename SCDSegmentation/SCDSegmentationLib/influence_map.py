@@ -14,6 +14,7 @@ from SCDSegmentationLib.token_maps import INFLUENCE, INFLUENCE_ROLE, TokenMaps, 
 from SCDSegmentationLib.volume_files import TOKEN_MAP_ATTRIBUTE, matrixOf
 
 ALL_STRUCTURES = "all structures"
+_NAME = "token influence"
 _ON_ATTRIBUTE = "SCDSegmentation.InfluenceOn"
 
 
@@ -37,19 +38,21 @@ def checkInfluence(maps: TokenMaps, array: np.ndarray, matrix: np.ndarray) -> No
         )
 
 
-def commitInfluence(maps: TokenMaps, array: np.ndarray, on: str) -> slicer.vtkMRMLScalarVolumeNode:
+def commitInfluence(
+    maps: TokenMaps, array: np.ndarray, on: str, volume: slicer.vtkMRMLScalarVolumeNode
+) -> slicer.vtkMRMLScalarVolumeNode:
     """Put influence (K, J, I) into the scene beside the run's other maps, replacing the one before.
 
     Args:
         maps: of the run.
         array: 0…1 on the token grid.
         on: name of the structure that it is about, or :data:`ALL_STRUCTURES`.
+        volume: whose tokens they are: it gives a new node its name.
     """
     node = maps.influence
     if node is None:
         node = slicer.vtkMRMLScalarVolumeNode()
-        name = maps.importance.GetName().replace("importance", "influence")
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(f"{volume.GetName()} {_NAME}"))
         node.SetAttribute(TOKEN_MAP_ATTRIBUTE, INFLUENCE)  # whoever hears of the node knows what it is
         slicer.mrmlScene.AddNode(node)
         maps.importance.SetNodeReferenceID(INFLUENCE_ROLE, node.GetID())

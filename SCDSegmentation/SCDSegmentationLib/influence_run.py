@@ -73,7 +73,8 @@ class InfluenceRun(WorkerRun):
         array, matrix = readVolume(self._file)
         maps = tokenMapsOf(self._maps.importance)
         checkInfluence(maps, array, matrix)
-        self._succeed(Influence(commitInfluence(maps, array, self._on), self._on))
+        node = commitInfluence(maps, array, self._on, self.request.volumes[0])
+        self._succeed(Influence(node, self._on))
 
 
 def influenceRequest(

@@ -13,7 +13,7 @@ import slicer
 
 from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, influenceOn
-from SCDSegmentationLib.parameters import IMPORTANCE_MAP, INFLUENCE_MAP
+from SCDSegmentationLib.parameters import BOTH, IMPORTANCE_MAP, INFLUENCE_MAP, NOTHING, SEGMENTS, TOKENS
 from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.results import REPORT_ATTRIBUTE
 from SCDSegmentationLib.token_choice import TokenChoice, readTokenChoices, tokenChoiceText
@@ -71,6 +71,12 @@ def test_influence_is_computed_on_request_shown_and_told_under_the_cursor(ran: A
     assert scene_state() == nodes
     assert influenceOn(maps_of(ran)) == names[0]
     assert not np.array_equal(slicer.util.arrayFromVolume(maps_of(ran).influence), array)
+
+
+def test_the_map_is_named_after_the_volume_whatever_that_is_called(ran: Any) -> None:
+    ran.panel.parameters.inputVolume.SetName("importance of sleep")
+    compute(ran)
+    assert maps_of(ran).influence.GetName() == "importance of sleep token influence"
 
 
 def test_another_run_takes_influence_away_and_so_does_deleting_the_importance(ran: Any) -> None:
@@ -198,3 +204,13 @@ def test_a_damaged_report_of_a_scene_from_anywhere_is_as_none(ran: Any, tmp_path
     ui.influenceButton.click()
     for message in (str(errors[0]), ran.panel.ui.statusLabel.text):
         assert message.startswith("There is no run to ")
+
+
+def test_influence_appears_whatever_was_shown_before(ran: Any) -> None:
+    parameters = ran.panel.parameters
+    composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    for before, after in ((SEGMENTS, BOTH), (NOTHING, BOTH), (TOKENS, TOKENS), (BOTH, BOTH)):
+        parameters.shown, parameters.tokenMap = before, IMPORTANCE_MAP
+        compute(ran)
+        assert (parameters.shown, parameters.tokenMap) == (after, INFLUENCE_MAP)
+        assert composite.GetForegroundVolumeID() == maps_of(ran).influence.GetID()
