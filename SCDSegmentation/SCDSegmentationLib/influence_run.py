@@ -14,7 +14,7 @@ from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, com
 from SCDSegmentationLib.models import Model
 from SCDSegmentationLib.report_check import storedReport
 from SCDSegmentationLib.request import Request
-from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE, segmentIdOf
+from SCDSegmentationLib.results import IMPORTANCE_REFERENCE, REPORT_ATTRIBUTE, inputsOf, segmentIdOf
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.volume_files import readVolume
 from SCDSegmentationLib.worker_process import WorkerProcess
@@ -95,12 +95,21 @@ def influenceRequest(
         raise SegmentationError(
             "There is no run to compute influence of: select the segmentation and the importance of one run in Outputs."
         )
-    volume = segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole())
-    if volume is not request.volumes[0]:
-        raise SegmentationError("The run was made of another volume: select that one as the input.")
     if report["model"]["sha256"] != request.model.sha256:
         raise SegmentationError(
             f"The run was made with the model {report['model']['name']}, or another version of it: select that one."
+        )
+    # A scene from before inputs were kept tells the first.
+    inputs = inputsOf(segmentation) or (
+        segmentation.GetNodeReference(segmentation.GetReferenceImageGeometryReferenceRole()),
+    )
+    if len(inputs) != len(request.volumes):
+        raise SegmentationError("Which volumes the run was made of is not known: press Apply to run again.")
+    if any(volume is not other for volume, other in zip(inputs, request.volumes, strict=True)):
+        raise SegmentationError(
+            "The run was made of another volume: select that one as the input."
+            if len(inputs) == 1
+            else "The run was made of other volumes, or of these in another order: select those as the inputs."
         )
     return replace(request, keepRatio=report["keep_ratio"], overlap=report["windows"]["overlap"])
 

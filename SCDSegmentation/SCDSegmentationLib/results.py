@@ -26,6 +26,13 @@ _LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapReprese
 _SLICES = 64  # looked at in one piece of work
 REPORT_ATTRIBUTE = "SCDSegmentation.Report"
 IMPORTANCE_REFERENCE = "SCDSegmentation.importance"
+INPUT_REFERENCE = "SCDSegmentation.input"
+
+
+def inputsOf(segmentation: slicer.vtkMRMLSegmentationNode) -> tuple[slicer.vtkMRMLScalarVolumeNode | None, ...]:
+    """The inputs of the run that a segmentation is of, one for each channel; None for one that was deleted."""
+    count = segmentation.GetNumberOfNodeReferences(INPUT_REFERENCE)
+    return tuple(segmentation.GetNthNodeReference(INPUT_REFERENCE, number) for number in range(count))
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,14 @@ class PreparedResults:
     """A result that is read from files aside, and put into the scene at once.
 
     Args:
-        volumeNode: the input whose grid the labels have.
+        volumes: the inputs, one for each channel; the labels have the grid of the first.
         model: whose labels they are.
         report: of the run.
     """
 
-    def __init__(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, model: Model, report: dict[str, Any]) -> None:
-        self.volumeNode = volumeNode
+    def __init__(self, volumes: Sequence[slicer.vtkMRMLScalarVolumeNode], model: Model, report: dict[str, Any]) -> None:
+        self.volumes = tuple(volumes)
+        self.volumeNode = volumes[0]
         self.model = model
         self.report = report
         self._segments: list[slicer.vtkSegment] = []
@@ -121,6 +129,9 @@ class PreparedResults:
                 placeBelow(node, maps.importance)
             self._commitSegmentation(segmentationNode)
             segmentationNode.SetNodeReferenceID(IMPORTANCE_REFERENCE, maps.importance.GetID())
+            segmentationNode.RemoveNodeReferenceIDs(INPUT_REFERENCE)
+            for volume in self.volumes:
+                segmentationNode.AddNodeReferenceID(INPUT_REFERENCE, volume.GetID())
             for node in (segmentationNode, maps.importance):
                 node.SetAttribute(REPORT_ATTRIBUTE, self._reportText)
             self._placeLikeVolume(segmentationNode)

@@ -95,7 +95,7 @@ class SteppedRun:
 
     def _read(self, report: dict[str, Any], files: Mapping[str, Path]) -> None:
         """Read a result in pieces, one a turn of the event loop; then put it into the scene and end."""
-        prepared = PreparedResults(self.request.volumes[0], self.request.model, report)
+        prepared = PreparedResults(self.request.volumes, self.request.model, report)
         self._readPiece(prepared, prepared.read(files))
 
     def _readPiece(self, prepared: PreparedResults, pieces: Iterator[None]) -> None:

@@ -15,7 +15,7 @@ from SCDSegmentationLib.errors import SegmentationError
 from SCDSegmentationLib.influence_map import ALL_STRUCTURES, checkInfluence, influenceOn
 from SCDSegmentationLib.parameters import BOTH, IMPORTANCE_MAP, INFLUENCE_MAP, NOTHING, SEGMENTS, TOKENS
 from SCDSegmentationLib.report_check import storedReport
-from SCDSegmentationLib.results import REPORT_ATTRIBUTE
+from SCDSegmentationLib.results import INPUT_REFERENCE, REPORT_ATTRIBUTE
 from SCDSegmentationLib.token_choice import TokenChoice, readTokenChoices, tokenChoiceText
 from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
 from SCDSegmentationLib.token_readout import readToken
@@ -214,3 +214,26 @@ def test_influence_appears_whatever_was_shown_before(ran: Any) -> None:
         compute(ran)
         assert (parameters.shown, parameters.tokenMap) == (after, INFLUENCE_MAP)
         assert composite.GetForegroundVolumeID() == maps_of(ran).influence.GetID()
+
+
+def test_all_inputs_of_a_run_must_be_selected_in_their_order(widget: Any) -> None:
+    volumes = [add_volume(f"channel {number}", seed=number) for number in range(4)]
+    results = widget.logic.segment(volumes, model="tiny4", keepRatio=0.6, overlap=0.0)
+    maps = tokenMapsOf(results.importance)
+
+    def refusal(*selected: Any) -> str:
+        request = widget.logic.request(selected, model="tiny4")
+        with pytest.raises(SegmentationError) as refused:
+            widget.logic.prepareInfluence(request, results.segmentation, maps)
+        return str(refused.value)
+
+    a, b, c, d = volumes
+    for selected in ((a, b, d, c), (a, b, c, add_volume("other"))):
+        assert refusal(*selected).startswith("The run was made of other volumes")
+    run = widget.logic.prepareInfluence(widget.logic.request(volumes, model="tiny4"), results.segmentation, maps)
+    run.start()
+    wait_until(lambda: widget.logic.run is None, 60)
+    assert tokenMapsOf(results.importance).influence is not None
+    # As in a scene from before the inputs were kept.
+    results.segmentation.RemoveNodeReferenceIDs(INPUT_REFERENCE)
+    assert "is not known: press Apply to run again" in refusal(*volumes)

@@ -102,7 +102,7 @@ def test_a_large_result_is_read_in_pieces_that_nobody_notices(tmp_path: Path) ->
     }
     longest = []
     for _ in range(3):  # the machine's other work may hold up one of them
-        prepared = PreparedResults(volume, model, report)
+        prepared = PreparedResults([volume], model, report)
         seconds = [time.perf_counter()]
         for _ in prepared.read({name: tmp_path / f"{name}.nrrd" for name in RESULT_FILES}):
             seconds.append(time.perf_counter())
