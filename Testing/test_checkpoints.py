@@ -116,7 +116,7 @@ def test_another_networks_state_is_refused_with_what_is_missing() -> None:
         ({"num_heads": 5}, "48 is not divisible by 5 heads"),
         ({"assembly_heads": 7}, "48 is not divisible by 7 heads"),
         ({"prune_after": (3, 6)}, "the checkpoint has 3 pruning stages; prune_after names 2"),
-        ({"prune_after": (3, 6, 13)}, "ascending block numbers from 1 to 12"),
+        ({"prune_after": (3, 6, 13)}, "ascending block numbers from 0 to 12"),
         ({"keep_ratio": 0.0}, "a keep ratio must be above 0"),
     ],
 )

@@ -356,6 +356,15 @@ def test_weights_that_cannot_be_stored_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_regions_have_no_background_that_a_box_could_lie_in(
+    tmp_path: Path, network: SCDUNETR, settings: dict[str, Any]
+) -> None:
+    labels = [replace(label, channel=channel) for channel, label in enumerate(settings["labels"])]
+    boxed = SCDUNETR(**{**network.config, "decoder": "light", "token_head": True, "decode_box": True})
+    with pytest.raises(ModelError, match="decode_box needs a background channel"):
+        write_bundle(tmp_path / "tiny", boxed, **{**settings, "labels": labels, "activation": "sigmoid"})
+
+
 def test_sigmoid_labels_may_use_any_channel_order(tmp_path: Path, network: SCDUNETR, settings: dict[str, Any]) -> None:
     first, second = settings["labels"]
     labels = (replace(first, channel=2), replace(second, channel=0), replace(first, name="Tract", value=5, channel=1))

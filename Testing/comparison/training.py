@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def trained(
         seconds: of the core, for training; None: the recipe's steps.
         marks: how often the held-out cases are segmented, evenly over the run.
     """
-    asked = {"seconds": seconds, "steps": None if seconds else recipe.optimisation.steps, "title": arm.title}
+    asked = json.loads(json.dumps({"seconds": seconds, **_what_decides(recipe), "title": arm.title}))
     if file.is_file():
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if record["asked"] == asked:
@@ -82,6 +83,12 @@ def trained(
     save_file(network.state_dict(), file.with_suffix(".safetensors"))
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
+
+
+def _what_decides(recipe: Recipe) -> dict[str, Any]:
+    """All of a recipe that changes what comes out."""
+    settings = {name: asdict(getattr(recipe, name)) for name in ("optimisation", "augmentation", "synthesis")}
+    return {"network": recipe.network, "seed": recipe.seed, **settings}
 
 
 def _optimise(
@@ -206,8 +213,3 @@ def _window_seconds(network: nn.Module, recipe: Recipe) -> float:
             ready(window, *arguments)
             seconds.append(time.process_time() - began)
     return median(seconds[_WARM_UP:])
-
-
-def mean(records: list[dict[str, Any]], key: str) -> float:
-    """Mean of a figure over the seeds."""
-    return fmean(record[key] for record in records)

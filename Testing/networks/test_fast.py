@@ -82,7 +82,7 @@ def test_other_choices_keep_as_many_tokens_and_learned_is_what_it_was(ratio: flo
     net, x = built()
     kept = {}
     with torch.no_grad():
-        for choice in ("learned", "random", "inverted", "learned"):
+        for choice in ("learned", "random", "inverted", "learned", "random"):
             net.encoder.choose_by(choice)
             stage = net.forward_with_trace(x, ratio)[1].stage
             if choice in kept:
@@ -130,5 +130,5 @@ def test_a_decoded_box_is_exact_where_it_is_the_window_and_background_outside() 
         empty = net.finish(everywhere)[0]
     assert int((empty.argmax(1)[:, 8:] != 0).sum()) == 0
     assert empty.shape == whole.shape
-    with pytest.raises(ValueError, match="token_head"):
+    with pytest.raises(ValueError, match="the token head"):
         built(decode_box=True, token_head=False)

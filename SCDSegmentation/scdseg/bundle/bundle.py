@@ -186,6 +186,8 @@ def _check_consistency(bundle: Bundle, source: Path) -> None:
     tokens = math.prod(size // network["patch_size"] for size in network["img_size"])
     if tokens * network["assembly_size"] > _MOST_POSITIONS:
         refuse(f"scd.network has {tokens} tokens of {network['assembly_size']} numbers, more than any window needs")
+    if network.get("decode_box") and bundle.activation == "sigmoid":
+        refuse("scd.network.decode_box needs a background channel, which a model of regions (sigmoid) has not")
     lowest, highest = bundle.keep_ratio_range
     if not lowest <= bundle.keep_ratio <= highest:
         refuse(f"scd.inference.keep_ratio {bundle.keep_ratio} is outside keep_ratio_range {lowest}…{highest}")

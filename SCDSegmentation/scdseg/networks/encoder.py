@@ -64,7 +64,6 @@ class SparseEncoder(nn.Module):
         self._first_stage = self.prune_after[0] if self.prune_after else num_layers
         self._trained_with = pruning
         self._count = math.prod(embedding.grid)
-        self.choose_by("learned")
         self.embedding = embedding
         self.blocks = transformer_blocks(num_layers, hidden_size, num_heads, mlp_dim, drop_path_rate)
         self.pruning = nn.ModuleList(
@@ -74,6 +73,7 @@ class SparseEncoder(nn.Module):
             nn.LayerNorm(hidden_size, eps=1e-6) if pruned_are_read else nn.Identity() for _ in self.prune_after
         )
         self.norm = nn.LayerNorm(hidden_size, eps=1e-6)
+        self.choose_by("learned")
 
     def choose_by(self, choice: str) -> None:
         """Choose tokens in another way from now on, in a network that is not trained any more.
@@ -89,18 +89,17 @@ class SparseEncoder(nn.Module):
             raise ValueError(f"tokens can be chosen by {', '.join(TOKEN_CHOICES)}, not {choice!r}")
         if choice == "cls_attention" and self._first_stage == 0:
             raise ValueError("before the first block CLS has attended to nothing yet: cls_attention cannot prune there")
-        self._choice = choice
+        self._stages = [self._chosen_by(choice, stage) for stage in range(len(self.prune_after))]
         self._read_attention = frozenset(self.prune_after if "cls_attention" in (choice, self._trained_with) else ())
 
-    def _stage(self, number: int) -> nn.Module:
-        """How stage ``number`` (from 0) chooses."""
-        learned = self.pruning[number]
-        if self._choice == "learned":
-            return learned
-        if self._choice == "inverted":
-            return InvertedPruning(learned)
-        other = build_pruning(self._choice, self.norm.normalized_shape[0], self._count, number + 1)
-        return other.to(self.norm.weight.device)
+    def _chosen_by(self, choice: str, stage: int) -> nn.Module:
+        """How stage ``stage`` (from 0) chooses; what was not trained is no part of the network's weights."""
+        trained = self.pruning[stage]
+        if choice == "learned":
+            return trained
+        if choice == "inverted":
+            return InvertedPruning(trained).eval()
+        return build_pruning(choice, self.norm.normalized_shape[0], self._count, stage + 1).eval()
 
     def forward(self, image: Tensor, keep_ratios: Sequence[float]) -> SparseEncoding:
         """Encode (B, in_channels, *img_size) keeping ``keep_ratios[s]`` of the tokens at stage s."""
@@ -126,7 +125,7 @@ class SparseEncoder(nn.Module):
                 x, log_attention = self._run_block(number, x)
             if number in self.prune_after:
                 stage = self.prune_after.index(number)
-                split = self._stage(stage)(x[:, 1:], counts[stage], policy, log_attention)
+                split = self._stages[stage](x[:, 1:], counts[stage], policy, log_attention)
                 policy = split.policy
                 encoding.scores.append(split.scores)
                 encoding.scored_positions.append(position)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PRUNINGS = ("stp", "stp_no_noise", "cls_attention", "random")
+LEARNED_PRUNINGS = ("stp", "stp_no_noise")
 TOKEN_CHOICES = ("learned", "random", "inverted", "cls_attention")
 
 
@@ -136,7 +137,7 @@ class RandomPruning(nn.Module):
         if self.training:
             scores = -torch.empty(batch, count, device=tokens.device).exponential_()
         else:
-            scores = self.log_uniform[:, :count].expand(batch, -1)
+            scores = self.log_uniform[:, :count].to(tokens.device).expand(batch, -1)
         return _hard_split(tokens, scores, keep_count)
 
 

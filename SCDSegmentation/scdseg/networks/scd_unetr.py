@@ -49,7 +49,7 @@ class SCDUNETR(nn.Module):
         in_channels: image channels.
         out_channels: channels of the logits.
         img_size: window in voxels, each axis a multiple of ``patch_size``.
-        patch_size: edge of a patch, 8 or 16 voxels; 4 for the light decoder.
+        patch_size: edge of a patch in voxels, 8 or 16; with the light decoder also 4.
         feature_size: width of the decoder at full resolution; at half of it, twice that.
         hidden_size: token width C, a multiple of 4 and of ``num_heads``.
         mlp_dim: hidden width of the encoder's MLPs.

@@ -11,6 +11,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from scdseg.networks import SCDUNETR, UNETR
+from scdseg.networks.pruning import LEARNED_PRUNINGS
 from scdseg.training.build import build_network
 from scdseg.training.devices import Devices
 from scdseg.training.objective import Objective
@@ -48,6 +49,13 @@ class SegmentationModule(ClipsGradients):
         self.network: SCDUNETR | UNETR = build_network(recipe.network, channels)
         if settings.token_steps and self.network.token_head is None:
             raise ValueError("token_steps train the token head alone; the network needs token_head: true")
+        if settings.score_loss and isinstance(self.network, SCDUNETR):
+            if self.network.token_head is None or not self.network.config["prune_after"]:
+                raise ValueError("score_loss teaches scores by the token head: set token_head: true and prune_after")
+            if self.network.config["pruning"] not in LEARNED_PRUNINGS:
+                raise ValueError(
+                    f"score_loss has no scores to teach with pruning {self.network.config['pruning']}: set 0"
+                )
         if self.network.token_head is not None and settings.activation == "sigmoid":
             raise ValueError("the token head learns exclusive labels (loss dice_ce); set token_head: false")
         self.recipe = recipe

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from scdseg.networks import SCDUNETR, UNETR
@@ -56,11 +57,13 @@ class Objective(nn.Module):
         cells = None if network.token_head is None else network.token_head(tokens)
         of_tokens = None if cells is None else self.tokens(cells, target)
         of_scores = None
-        total = 0.0 if of_tokens is None else self.weight * of_tokens
+        extra = torch.zeros((), device=image.device)
         if self.score_weight and encoding is not None and cells is not None:
             of_scores = score_loss(encoding, token_errors(cells, target, network.grid))
-            total = total + self.score_weight * of_scores
-        if tokens_only and isinstance(total, Tensor):
-            return StepLoss(total, None, of_tokens, of_scores)
+            extra = self.score_weight * of_scores
+        if tokens_only and of_tokens is not None:
+            return StepLoss(of_tokens + extra, None, of_tokens, of_scores)
         of_logits = self.logits(decode(), target)
-        return StepLoss(of_logits + total, of_logits, of_tokens, of_scores)
+        if of_tokens is not None:
+            extra = extra + self.weight * of_tokens
+        return StepLoss(of_logits + extra, of_logits, of_tokens, of_scores)
