@@ -12,9 +12,17 @@ from torch import Tensor
 
 from brightness_model import AFFINE, BRIGHT, SHAPE, TOKEN, cube_in_token, write_brightness_model
 from scdseg.bundle import Bundle
-from scdseg.errors import Cancelled, DeviceError, InputError
-from scdseg.inference import Prepared, Segmenter
-from scdseg.inference.influence import _margin_gradient, _shares, normalised, raw_influence, token_influence
+from scdseg.errors import Cancelled, DeviceError, InputError, ResourceError
+from scdseg.inference import Prepared, Segmenter, influence, memory
+from scdseg.inference.influence import (
+    _margin_gradient,
+    _shares,
+    backward_bytes,
+    normalised,
+    raw_influence,
+    token_influence,
+    with_influence,
+)
 from scdseg.inference.windows import window_starts
 
 
@@ -133,6 +141,42 @@ def test_cancelling_between_windows_leaves_the_network_as_it_was(segmenter: Segm
         token_influence(segmenter, prepared, progress=progress, cancelled=lambda: len(told) == 3)
     assert told == [("influence", 0), ("influence", 1), ("influence", 2)]
     assert not segmenter.network.encoder.embedding._forward_hooks
+
+
+def test_the_report_tells_of_the_backward_pass_too(
+    segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepared_noise(segmenter, tmp_path, (16, 16, 16))
+    before = segmenter.run(prepared)
+    before.report["threads"] = {"least": 2, "most": 3, "automatic": False}
+    monkeypatch.setattr(influence, "peak_memory", lambda _: {"process": 5})
+    report = with_influence(segmenter, prepared, before, None).report
+    assert report["peak_memory_bytes"] == {"process": 5}
+    assert report["threads"] == {"least": 1, "most": 3, "automatic": False}
+
+
+def test_influence_that_a_result_has_not_is_refused_before_anything_is_written(
+    segmenter: Segmenter, tmp_path: Path
+) -> None:
+    result = segmenter.run(prepared_noise(segmenter, tmp_path, (16, 16, 16)))
+    with pytest.raises(InputError, match=r"influence\.nrrd: this result has no influence"):
+        result.save(labels=tmp_path / "labels.nrrd", influence=tmp_path / "influence.nrrd")
+    assert [path.name for path in tmp_path.iterdir()] == ["image.nii.gz"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_tokens_count_in_the_estimate_and_too_little_memory_is_said(
+    device: str, segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = torch.device(device)
+    narrow, wide = (backward_bytes({**segmenter.bundle.network, "hidden_size": n}, target) for n in (48, 96))
+    layers = segmenter.bundle.network["num_layers"]
+    assert wide - narrow == 4 * 14 * 8 * 48 * layers
+    prepared = prepared_noise(segmenter, tmp_path, (16, 16, 16))
+    monkeypatch.setattr(memory, f"free_{'host' if device == 'cpu' else 'device'}_memory", lambda *_: 1000)
+    monkeypatch.setattr(segmenter, "device", target)
+    with pytest.raises(ResourceError, match=f"influence needs about .* {'memory' if device == 'cpu' else device}, but"):
+        token_influence(segmenter, prepared)
 
 
 def test_what_cannot_be_asked_is_said(tiny_bundle: Bundle, segmenter: Segmenter, tmp_path: Path) -> None:

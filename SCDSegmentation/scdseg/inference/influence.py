@@ -9,10 +9,10 @@ loss changes labels, and compares other measures of the gradient.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,15 +23,18 @@ from scdseg.bundle import Bundle, Label
 from scdseg.errors import Cancelled, DeviceError, InputError
 from scdseg.inference.arguments import check_keep_ratio, check_overlap
 from scdseg.inference.maps import token_affine
-from scdseg.inference.memory import machine_errors, require_memory, window_bytes
+from scdseg.inference.memory import machine_errors, peak_memory, require_memory, window_bytes
 from scdseg.inference.result import Result
 from scdseg.inference.segmenter import Prepared, Progress, Segmenter
 from scdseg.inference.windows import Start, window_starts, worth_computing
 from scdseg.networks import SCDUNETR
 from scdseg.volumes import Volume
+from scdseg.window_cost import window_tokens
 
-# What a window keeps for its backward pass, in activations of its forward pass alone.
+# What a window keeps for its backward pass, in activations of its forward pass alone, and in numbers as many as a token
+# has channels, for every block.
 _BACKWARD = 2
+_BLOCK_KEEPS = 14
 # Of the tokens with any influence: as many reach 1, so that one that stands out does not leave all others dark.
 _SATURATED = 0.005
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -85,8 +88,13 @@ def with_influence(
     steps = {step: seconds for step, seconds in report["seconds"].items() if step != "total"}
     total = round(report["seconds"]["total"] + taken, 3)
     name = None if label is None else labels_asked_for(segmenter.bundle, label)[0].name
-    seconds = {**steps, "influence": taken, "total": total}
-    return replace(result, influence=influence, report={**report, "influence": {"label": name}, "seconds": seconds})
+    changed = {
+        "influence": {"label": name},
+        "threads": _of_both(report["threads"], segmenter.threads.to_json()),
+        "seconds": {**steps, "influence": taken, "total": total},
+        "peak_memory_bytes": peak_memory(segmenter.device),
+    }
+    return replace(result, influence=influence, report={**report, **changed})
 
 
 def labels_asked_for(bundle: Bundle, label: str | int | None) -> list[Label]:
@@ -127,9 +135,7 @@ def raw_influence(
     window, patch = bundle.network["img_size"], bundle.network["patch_size"]
     image = prepared.image.as_tensor()
     computed = worth_computing(image, window_starts(image.shape[1:], window, patch, share), window)
-    if device.type == "cpu":
-        features, inputs, classes = (bundle.network[name] for name in ("feature_size", "in_channels", "out_channels"))
-        require_memory(_BACKWARD * window_bytes(window, features, inputs, classes, device), "influence")
+    require_memory(backward_bytes(bundle.network, device), "influence", device)
     blend = compute_importance_map(tuple(window), mode="gaussian", device=device)
     network = cast(SCDUNETR, segmenter.network).requires_grad_(False)  # of the tokens alone
     total = torch.zeros([n // patch for n in image.shape[1:]])
@@ -157,6 +163,18 @@ def raw_influence(
             left = (time.perf_counter() - began) / done * (len(computed) - done)
             _tell(progress, cancelled, done, len(computed), left)
     return total
+
+
+def backward_bytes(network: Mapping[str, Any], device: torch.device) -> int:
+    """Upper estimate of what one window takes forward and back, bytes; as if no token were pruned.
+
+    Args:
+        network: arguments of ``SCDUNETR``.
+        device: that computes.
+    """
+    features, inputs, classes = (network[name] for name in ("feature_size", "in_channels", "out_channels"))
+    tokens = 4 * _BLOCK_KEEPS * window_tokens(network) * network["hidden_size"] * network["num_layers"]
+    return _BACKWARD * window_bytes(network["img_size"], features, inputs, classes, device) + tokens
 
 
 def normalised(raw: np.ndarray) -> np.ndarray:
@@ -212,6 +230,11 @@ def _shares(start: Start, starts: Sequence[Start], blend: Tensor) -> Tensor:
             there = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(shift, blend.shape, strict=True))
             total[here] += blend[there]
     return blend / total
+
+
+def _of_both(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Threads of a report for two pieces of work."""
+    return {**now, "least": min(before["least"], now["least"]), "most": max(before["most"], now["most"])}
 
 
 def _slices(start: Start, window: Sequence[int], unit: int) -> tuple[slice, ...]:

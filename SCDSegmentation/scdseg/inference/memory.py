@@ -113,11 +113,7 @@ def plan_windows(
         plan = MemoryPlan(1, device, host + one + stitch + restore, 0, order)
     else:
         free = int(_USABLE * free_device_memory(device))
-        if one > free:
-            raise ResourceError(
-                f"one window needs about {gigabytes(one)} on {device}, but {gigabytes(free)} can be used there: "
-                "end other programs that use it, or choose device 'cpu'"
-            )
+        require_memory(one, "one window", device)
         # MPS has no double precision for the places of voxels, and a too small GPU needs its memory for the windows.
         stitch_here = device.type == "cuda" and one + stitch + restore <= free
         taken = stitch + restore if stitch_here else 0
@@ -149,12 +145,20 @@ def spare_bytes(device: torch.device, plan: MemoryPlan) -> int:
     return max(0, min(_MAX_SPARE, free // 2))
 
 
-def require_memory(needed: int, purpose: str) -> None:
-    """Check that main memory holds ``needed`` bytes.
+def require_memory(needed: int, purpose: str, device: torch.device | None = None) -> None:
+    """Check that a device, or main memory, holds ``needed`` bytes.
 
     Raises:
         ResourceError: it does not.
     """
+    if device is not None and device.type != "cpu":
+        free = int(_USABLE * free_device_memory(device))
+        if needed > free:
+            raise ResourceError(
+                f"{purpose} needs about {gigabytes(needed)} on {device}, but {gigabytes(free)} can be used there: "
+                "end other programs that use it, or choose device 'cpu'"
+            )
+        return
     free = int(_USABLE * free_host_memory())
     if needed > free:
         raise ResourceError(

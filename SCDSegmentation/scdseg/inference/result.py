@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scdseg.errors import InputError
 from scdseg.volumes import VOLUME_EXTENSIONS, Volume, check_outputs, staged, write_volume
 
 REPORT_EXTENSIONS = (".json",)
@@ -67,11 +68,16 @@ class Result:
                 them from appearing.
 
         Raises:
-            InputError: a path cannot be written or is an input's.
+            InputError: a path cannot be written or is an input's, or the result has no influence to write.
             ResourceError: the disk is full.
         """
         wanted = {"labels": labels, "importance": importance, "survival": survival, "stage": stage, "scores": scores}
         paths = output_paths({**wanted, "influence": influence, "report": report})
+        if "influence" in paths and self.influence is None:
+            raise InputError(
+                f"{influence}: this result has no influence: save what with_influence of scdseg.inference.influence "
+                "makes of it, or leave the path away"
+            )
         check_result_paths(paths, self.inputs)
         start = time.perf_counter()
         with staged(list(paths.values())) as temporary:
