@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -71,7 +72,8 @@ def trained(
         "seed": recipe.seed,
         "dice": dice,
         "hd95_mm": hd95,
-        "macs": forward_macs(network, shape, *arguments),
+        # On a copy: a network that uses one layer twice, as DynUNet does, keeps what stands for its weights meanwhile.
+        "macs": forward_macs(copy.deepcopy(network), shape, *arguments),
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "steps_per_second": steps / used,
         "window_seconds": _window_seconds(network, recipe),
