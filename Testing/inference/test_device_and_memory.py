@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from torch import Tensor
 
 from scdseg import segment
 from scdseg.bundle import Bundle, Intensity
@@ -23,6 +24,7 @@ from scdseg.inference import memory
 from scdseg.inference.device import available_devices, resolve_device, resolve_precision
 from scdseg.inference.memory import machine_errors, plan_windows
 from scdseg.inference.preprocess import to_network_grid
+from scdseg.inference.windows import band_order, band_voxels, sliding_windows, window_starts
 
 CUDA = torch.device("cuda:0")
 BRAIN = {"grid": (184, 224, 184), "window": (96, 96, 96), "channels": 1, "classes": 33, "feature_size": 16}
@@ -158,6 +160,26 @@ def test_the_estimate_covers_what_a_run_takes(tiny_bundle: Bundle) -> None:
     peak = peak_of(lambda: network(window))
     estimate = memory.window_bytes((16, 16, 16), feature_size=4, channels=1, classes=3, device=torch.device("cpu"))
     assert estimate / 2 < peak < estimate
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_stitching_takes_its_sums_and_one_window_s_logits(dtype: torch.dtype) -> None:
+    grid, window, classes = (24, 24, 48), (16, 16, 16), 40
+    starts, order = window_starts(grid, window, 8, 0.5), band_order(grid, window)
+    predicted = 4 * classes * math.prod(window)
+
+    def stitch() -> None:
+        def predict(windows: Tensor, at: object) -> Tensor:
+            return windows.repeat(1, classes, 1, 1, 1)
+
+        cpu = torch.device("cpu")
+        for rows in sliding_windows(image, starts, starts, window, classes, 1, cpu, predict, order, dtype):
+            del rows
+
+    image = torch.rand(1, *grid)
+    # As the plan has it: weights, and what a channel is divided by and in, stay in single precision.
+    sums = (dtype.itemsize * (classes - 2) + 4 * 4) * band_voxels(grid, window, order[0])
+    assert sums < peak_of(stitch) < sums + 1.2 * predicted
 
 
 def test_running_out_of_memory_is_one_sentence() -> None:
