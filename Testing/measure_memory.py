@@ -110,7 +110,8 @@ def section() -> str:
     header = ["network's grid at 1.5 mm", "bands along", "sums", "sums planned, GB", "held at most, GB"]
     return f"{_WHAT_IT_SAYS}\n\n{markdown_table(header, rows)}\n" + (
         f"- A CT of {'×'.join(map(str, INPUT))} voxels, {CLASSES} classes, windows of 96×96×96. Held: measured as the "
-        "process's peak over what it had before, with one window's logits and the labels on the CT's grid.\n"
+        "process's peak over what it had before, with one window's logits, whose stand-in takes less than a network, "
+        "and the labels on the CT's grid. What a run is planned with counts all that and a network's window.\n"
         "- The smaller grid is that of a CT of 0.98×0.98×1 mm.\n\n"
         "Command: `python Testing/measure_memory.py`\n"
     )
