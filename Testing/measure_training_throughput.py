@@ -112,6 +112,7 @@ attention, in the dense network as in the sparse one. Memory: {any_of.memory}.
 def _command(arguments: argparse.Namespace) -> str:
     ratios = " ".join(f"{ratio:g}" for ratio in arguments.keep_ratios)
     plain = " --plain-allocator" if arguments.plain_allocator else ""
+    plain += f' --title "{arguments.title}"' if arguments.title else ""
     return (
         f"python Testing/measure_training_throughput.py --device {arguments.device} --precision {arguments.precision} "
         f"--threads {arguments.threads} --rounds {arguments.rounds} --batch-size {arguments.batch_size} "
