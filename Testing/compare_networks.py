@@ -55,20 +55,22 @@ def opened(recipe: Recipe) -> TrainingData:
         return open_data(recipe, (x, y, z))
 
 
-def section(task: str, records: dict, recipe: Recipe, command: str, held_out: int, picture: str) -> str:
+def section(records: dict, recipe: Recipe, command: str, held_out: int, picture: str) -> str:
     """The text of the section."""
     seeds = sorted({record["seed"] for found in records.values() for record in found})
-    reference = next(iter(records))
+    choices = choice_table(records)
+    if choices:
+        choices = (
+            f"Dice by the way in which tokens are chosen at inference, at the keep ratio of training:\n\n{choices}"
+        )
     return f"""Every network sees the same data, augmentation, loss and optimiser; the seeds
-({", ".join(map(str, seeds))}) draw weights and samples. Mean over {", ".join(label_channels(recipe)[0])} and {held_out}
+({", ".join(map(str, seeds))}) draw weights and samples. Mean over {len(label_channels(recipe)[0])} labels and {held_out}
 cases that none was trained on; ± is the standard deviation over the seeds, differences are taken seed by seed. Training
 time is that of one core, drawing the samples included, with batches of {recipe.optimisation.batch_size}; a window's is
 that of its forward pass.
 
-{quality_table(records, reference)}
-Dice by the way in which tokens are chosen at inference, at the keep ratio of training:
-
-{choice_table(records)}
+{quality_table(records, next(iter(records)))}
+{choices}
 ![Dice over training time]({picture})
 
 {machine("CPU")}, bf16. Command: `{command}`
@@ -111,8 +113,8 @@ def main() -> int:
     command = (
         f"python Testing/compare_networks.py {arguments.task} OUT --data FOLDER{given} --networks "
         f"{' '.join(arguments.networks)} --seeds {' '.join(map(str, arguments.seeds))} --marks {arguments.marks}"
-    )
-    text = section(arguments.task, records, recipe, command, len(data.held_out), picture)  # type: ignore[arg-type]
+    ) + (f' --title "{title}"' if arguments.title else "")
+    text = section(records, recipe, command, len(data.held_out), picture)  # type: ignore[arg-type]
     write_section(title, text, arguments.page)
     print(text)
     return 0
