@@ -58,14 +58,14 @@ def opened(recipe: Recipe) -> TrainingData:
 def section(records: dict, recipe: Recipe, command: str, held_out: int, picture: str) -> str:
     """The text of the section."""
     seeds = sorted({record["seed"] for found in records.values() for record in found})
-    choices = choice_table(records)
+    labels, choices = len(label_channels(recipe)[0]), choice_table(records)
     if choices:
         choices = (
             f"Dice by the way in which tokens are chosen at inference, at the keep ratio of training:\n\n{choices}"
         )
     return f"""Every network sees the same data, augmentation, loss and optimiser; the seeds
-({", ".join(map(str, seeds))}) draw weights and samples. Mean over {len(label_channels(recipe)[0])} labels and {held_out}
-cases that none was trained on; ± is the standard deviation over the seeds, differences are taken seed by seed. Training
+({", ".join(map(str, seeds))}) draw weights and samples. Mean over {labels} labels and {held_out} cases
+that none was trained on; ± is the standard deviation over the seeds, differences are taken seed by seed. Training
 time is that of one core, drawing the samples included, with batches of {recipe.optimisation.batch_size}; a window's is
 that of its forward pass.
 
