@@ -56,8 +56,9 @@ class TokenMaps:
 
     @property
     def pruneAfter(self) -> tuple[int, ...]:
-        """Numbers of the blocks behind which tokens were pruned, one a stage."""
-        return tuple(int(block) for block in (self.importance.GetAttribute(PRUNE_AFTER_ATTRIBUTE) or "").split())
+        """Numbers of the blocks behind which tokens were pruned, one a stage; none if the scene is damaged there."""
+        blocks = (self.importance.GetAttribute(PRUNE_AFTER_ATTRIBUTE) or "").split()
+        return tuple(int(block) for block in blocks) if all(map(str.isdecimal, blocks)) else ()
 
     @property
     def nodes(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, ...]:

@@ -27,7 +27,7 @@ from SCDSegmentationLib.parameters import (
     TOKENS,
 )
 from SCDSegmentationLib.token_boxes import BOXES_REFERENCE, boxes
-from SCDSegmentationLib.token_maps import TokenMaps, tokenMapsOf
+from SCDSegmentationLib.token_maps import PRUNE_AFTER_ATTRIBUTE, TokenMaps, tokenMapsOf
 from SCDSegmentationLib.volume_files import matrixOf
 from slicer_module.helpers import add_volume, apply, choose, wait_until
 
@@ -311,6 +311,15 @@ def test_models_of_any_number_of_stages_are_shown_saved_and_take_each_others_pla
     slicer.mrmlScene.Clear(0)
     assert slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert maps_of(widget).pruneAfter == blocks
+
+
+def test_a_scene_that_does_not_say_where_tokens_were_pruned_has_no_stages_to_show(ran: Any) -> None:
+    maps = maps_of(ran)
+    maps.importance.SetAttribute(PRUNE_AFTER_ATTRIBUTE, "3 six 9")
+    assert maps.pruneAfter == ()
+    assert not maps.complete
+    ran.exit()
+    ran.enter()  # shows what there is, without an error
 
 
 def test_a_map_that_was_deleted_is_shown_no_more_and_the_others_are(ran: Any) -> None:
