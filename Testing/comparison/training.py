@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
-from safetensors.torch import save_file
+from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from comparison.networks import Arm
@@ -82,7 +82,7 @@ def trained(
     }
     print(f"{file.stem}: Dice {dice:.4f}, HD95 {hd95:.2f} mm, {record['choices']}", flush=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(network.state_dict(), file.with_suffix(".safetensors"))
+    save_model(network, str(file.with_suffix(".safetensors")))  # DynUNet has layers under two names
     file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
 
