@@ -35,7 +35,7 @@ class Box(NamedTuple):
         return whole
 
 
-def labelled_box(cells: Tensor, grid: tuple[int, int, int]) -> Box | None:
+def labelled_box(cells: Tensor, grid: tuple[int, int, int]) -> Box:
     """The smallest box with all patches that the token head gives a label to, and their neighbours.
 
     Args:
@@ -43,13 +43,13 @@ def labelled_box(cells: Tensor, grid: tuple[int, int, int]) -> Box | None:
         grid: token grid of the window.
 
     Returns:
-        None where every patch is background.
+        One patch in a corner, the least that can be decoded, where every patch is background.
     """
     edges = [count // patches for count, patches in zip(cells.shape[2:], grid, strict=True)]
     labelled = (cells.argmax(dim=1) > 0).any(dim=0, keepdim=True).float()
     patches = F.max_pool3d(labelled, edges)[0] > 0
     if not bool(patches.any()):
-        return None
+        return Box((0, 0, 0), (1, 1, 1))
     low, high = [], []
     for axis, count in enumerate(grid):
         others = [a for a in range(3) if a != axis]

@@ -222,8 +222,6 @@ class SCDUNETR(nn.Module):
         if cells is None or not self.decode_box or self.training:
             return self._logits(detail, token_map, cells)
         box = labelled_box(cells, self.grid)
-        if box is None:
-            box = Box((0, 0, 0), (1, 1, 1))  # the least that can be decoded
         if box == Box((0, 0, 0), self.grid):
             return self._logits(detail, token_map, cells)
         detail, token_map, cells = (box.crop(part, self.grid) for part in (detail, token_map, cells))
